@@ -1,4 +1,4 @@
-"""One base error and its few kinds: what went wrong comes in, one line that a person can act on goes out.
+"""One base error and its few kinds: what went wrong comes in, a line to act on goes out.
 
 Every message has the same parts: the fact, what was expected, what was got, and the fix.
 """
@@ -14,8 +14,8 @@ class UnrolledError(Exception):
         fix: what to do about it, as an order.
 
     Example:
-        >>> str(UnrolledError("digits.csv, line 3", expected="64 columns", got="63", fix="Complete it."))
-        'digits.csv, line 3: expected 64 columns, got 63. Complete it.'
+        >>> str(UnrolledError("x.csv, line 3", expected="64 columns", got="63", fix="Complete it."))
+        'x.csv, line 3: expected 64 columns, got 63. Complete it.'
     """
 
     def __init__(self, what: str, *, expected: object = "", got: object = "", fix: str = ""):
