@@ -1,0 +1,177 @@
+"""The catalogue: a name, a class or FILE.py:Class comes in, a cell goes out.
+
+A family is a module; to add a cell, add its class to one. `from unrolled.cells import …` also gives
+the functions that steps are typed with.
+"""
+
+import difflib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+
+from ..engine.graph import (
+    absolute,
+    add_primitive,
+    cos,
+    exp,
+    log,
+    logsigmoid,
+    maximum,
+    minimum,
+    positive,
+    prefer,
+    relu,
+    sigmoid,
+    sin,
+    softplus,
+    sqrt,
+    tanh,
+)
+from ..errors import CellError
+from . import elman, gru, linear, lstm, multiscale, xlstm
+from .cell import Cell
+
+FAMILIES = (elman, lstm, gru, linear, multiscale, xlstm)
+
+CATALOGUE: dict[str, type[Cell]] = {
+    kind.name: kind
+    for family in FAMILIES
+    for kind in vars(family).values()
+    if inspect.isclass(kind) and issubclass(kind, Cell) and kind.__module__ == family.__name__
+}
+
+__all__ = [
+    "CATALOGUE",
+    "Cell",
+    "absolute",
+    "add_primitive",
+    "cite",
+    "cos",
+    "exp",
+    "find",
+    "log",
+    "logsigmoid",
+    "maximum",
+    "minimum",
+    "names",
+    "positive",
+    "prefer",
+    "relu",
+    "sigmoid",
+    "sin",
+    "softplus",
+    "sqrt",
+    "tanh",
+]
+
+
+def names() -> list[str]:
+    """The names of the catalogue's cells, by family.
+
+    Example:
+        >>> "lstm" in names()
+        True
+    """
+    return list(CATALOGUE)
+
+
+def find(cell) -> Cell:
+    """The cell of this name, class, object or file.
+
+    Args:
+        cell: a name of the catalogue, `FILE.py:Class`, a subclass of `Cell`, or a cell.
+
+    Raises:
+        CellError: there is none; says which name comes closest.
+
+    Example:
+        >>> find("lstm").states
+        'h c'
+    """
+    if isinstance(cell, Cell):
+        return cell
+    if inspect.isclass(cell) and issubclass(cell, Cell):
+        return cell()
+    if isinstance(cell, str) and cell in CATALOGUE:
+        return CATALOGUE[cell]()
+    if isinstance(cell, str) and ".py" in cell:
+        return _from_file(cell)()
+    close = difflib.get_close_matches(str(cell), CATALOGUE, 1)
+    raise CellError(
+        f"no cell {cell!r}",
+        expected=f"a name ({', '.join(CATALOGUE)}), FILE.py:Class, or a Cell",
+        got=repr(cell),
+        fix=f"Did you mean {close[0]!r}?" if close else "`unrolled cells list` shows them.",
+    )
+
+
+def _from_file(reference: str) -> type[Cell]:
+    path, _, wanted = reference.rpartition(":") if ".py:" in reference else (reference, "", "")
+    file = Path(path)
+    if not file.is_file():
+        raise CellError(f"no file {path}", expected="FILE.py:Class", got=reference)
+    spec = importlib.util.spec_from_file_location(f"unrolled_user_{file.stem}", file)
+    assert spec is not None and spec.loader is not None  # a .py path always has a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except CellError as error:
+        raise CellError(
+            f"{path}: {error.what}", expected=error.expected, got=error.got, fix=error.fix
+        ) from None
+    except Exception as error:
+        line = getattr(error, "lineno", None) or _line_of(error, path)
+        raise CellError(
+            f"{path}, line {line}", expected="Python that can be imported", got=_named(error)
+        ) from None
+    own = {
+        k: v
+        for k, v in vars(module).items()
+        if inspect.isclass(v) and issubclass(v, Cell) and v.__module__ == module.__name__
+    }
+    if wanted in own:
+        return own[wanted]
+    if not wanted and len(own) == 1:
+        return next(iter(own.values()))
+    raise CellError(
+        f"{path} has no cell {wanted!r}" if wanted else f"{path}: which cell",
+        expected=f"one of {', '.join(own) or '(it defines none)'}",
+        got=wanted or "no name",
+        fix=f"Write {path}:CLASS.",
+    )
+
+
+def _line_of(error: BaseException, path: str) -> int:
+    trace = error.__traceback__
+    line = 0
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename) == Path(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def cite(*cells) -> str:
+    """BibTeX of the papers of these cells, or of every recurrent layer inside a module.
+
+    Args:
+        cells: names, cells, or modules that contain recurrent layers.
+
+    Example:
+        >>> cite("gru").splitlines()[0]
+        '@inproceedings{cho2014learning,'
+    """
+    papers: dict[str, None] = {}
+    for cell in cells:
+        if hasattr(cell, "modules"):
+            found = [m.cell.paper for m in cell.modules() if hasattr(m, "cell")]
+        else:
+            found = [find(cell).paper]
+        papers.update(dict.fromkeys(p.strip() for p in found if p.strip()))
+    return "\n\n".join(papers)

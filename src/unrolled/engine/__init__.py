@@ -1,0 +1,11 @@
+"""The engine: a cell's step comes in, something that runs goes out. The passes, in order:
+
+1. `trace`: `step`, run once on symbols, gives a graph (`graph` says what that is);
+2. `options`: options of the layer are rewritten into the graph;
+3. `call`: the boundary between a layer and the engine;
+4. `reference`: the graph, step by step in PyTorch: the meaning;
+5. `kernels`: PyTorch's own kernels, for the cells that have one;
+6. `backends`: which of them runs a call.
+
+It knows no cell by name and imports none.
+"""

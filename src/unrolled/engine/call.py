@@ -1,0 +1,79 @@
+"""What one layer hands to the engine for one direction, and what comes back: the boundary.
+
+Everything above (depth, direction, dropout between layers, tied and derived matrices) is PyTorch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .trace import Traced
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Params:
+    """The effective parameters of one layer and direction.
+
+    Args:
+        x_weight: (Gx·H, K), K = window · I; `None` for a cell that reads no input.
+        x_bias: (Gx·H), or `None`; `None` too where layer norm carries it.
+        u_weight: (Gu·H, H or P), u_bias: (Gu·H); `None` for a cell without U.
+        weights: name → (H).
+        norms: name → (gain, bias), each (H or P), the bias or `None`.
+        projs: name → (P, H).
+        masks: name → (B, H or P), one draw for the whole sequence.
+        noises: state → (T, B, H or P), one draw a step.
+    """
+
+    x_weight: "Tensor | None" = None
+    x_bias: "Tensor | None" = None
+    u_weight: "Tensor | None" = None
+    u_bias: "Tensor | None" = None
+    weights: Mapping[str, "Tensor"] = field(default_factory=dict)
+    norms: Mapping[str, tuple["Tensor", "Tensor | None"]] = field(default_factory=dict)
+    projs: Mapping[str, "Tensor"] = field(default_factory=dict)
+    masks: Mapping[str, "Tensor"] = field(default_factory=dict)
+    noises: Mapping[str, "Tensor"] = field(default_factory=dict)
+
+
+@dataclass
+class Call:
+    """One layer, one direction.
+
+    Args:
+        traced: the cell, options of the layer included.
+        x: (T, B, K).
+        states: name → (B, H or P), all of them.
+        params: the effective parameters.
+        lengths: (B) of int64 on the CPU, or `None` where all are T.
+        reverse: whether to run from each sequence's last valid step to its first.
+        observe: names of states and observed values to record at every step.
+        training: whether gradients may be asked for.
+    """
+
+    traced: Traced
+    x: "Tensor"
+    states: Mapping[str, "Tensor"]
+    params: Params
+    lengths: "Tensor | None" = None
+    reverse: bool = False
+    observe: tuple[str, ...] = ()
+    training: bool = True
+
+
+@dataclass
+class Answer:
+    """What a backend computed.
+
+    Args:
+        output: (T, B, H or P), the first state at every step, 0 where padded.
+        states: name → (B, H or P), each sequence's last valid step.
+        observed: name → (T, B, width), in the order of the input's time, 0 where padded.
+    """
+
+    output: "Tensor"
+    states: dict[str, "Tensor"]
+    observed: dict[str, "Tensor"]
