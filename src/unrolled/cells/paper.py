@@ -1,0 +1,48 @@
+"""A BibTeX entry comes in; who wrote it and when goes out, as one would say it."""
+
+import re
+import unicodedata
+
+ACCENTS = {'"': "\u0308", "'": "\u0301", "`": "\u0300", "^": "\u0302", "~": "\u0303"}
+ACCENTS |= {"c": "\u0327", "v": "\u030c", "=": "\u0304", ".": "\u0307"}
+
+
+def short(bibtex: str) -> str:
+    """Authors and year, in a few words; nothing where there is no entry.
+
+    Example:
+        >>> short("@article{x, author = {Gers, Felix and Schmidhuber, J.}, year = {2000}}")
+        'Gers and Schmidhuber 2000'
+        >>> short("")
+        ''
+    """
+    families = [family(author) for author in re.split(r"\s+and\s+", field(bibtex, "author"))]
+    said = " and ".join(families) if len(families) < 3 else f"{families[0]} et al."
+    return f"{said} {field(bibtex, 'year')}".strip()
+
+
+def field(bibtex: str, name: str) -> str:
+    """The value of one field of an entry, its outer braces or quotes removed."""
+    found = re.search(rf"\b{name}\s*=\s*", bibtex)
+    if not found:
+        return ""
+    depth, value = 0, []
+    for letter in bibtex[found.end() :]:
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        if depth < 0 or (depth == 0 and letter == ","):
+            break
+        value.append(letter)
+    text = " ".join("".join(value).split())
+    return text[1:-1] if text[:1] in ("{", '"') else text
+
+
+def family(author: str) -> str:
+    """The family name of an author, TeX's accents turned into letters."""
+    name = author.split(",")[0] if "," in author else author.split(" ")[-1]
+
+    def letter(found):
+        return unicodedata.normalize("NFC", found[2].replace(r"\i", "i") + ACCENTS[found[1]])
+
+    marks = "".join(map(re.escape, ACCENTS))
+    name = re.sub(rf"\\([{marks}])\s*\{{?(\\i|\w)\}}?", letter, name)
+    return name.replace("{", "").replace("}", "").strip()
