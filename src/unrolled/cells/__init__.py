@@ -10,7 +10,7 @@ import inspect
 import sys
 from pathlib import Path
 
-from ..engine.graph import (
+from ..engine.primitives import (
     absolute,
     add_primitive,
     cos,
@@ -112,7 +112,8 @@ def _from_file(reference: str) -> type[Cell]:
     if not file.is_file():
         raise CellError(f"no file {path}", expected="FILE.py:Class", got=reference)
     spec = importlib.util.spec_from_file_location(f"unrolled_user_{file.stem}", file)
-    assert spec is not None and spec.loader is not None  # a .py path always has a loader
+    if spec is None or spec.loader is None:
+        raise CellError(f"{path} is no Python file", expected="FILE.py:Class", got=reference)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
@@ -121,7 +122,7 @@ def _from_file(reference: str) -> type[Cell]:
         raise CellError(
             f"{path}: {error.what}", expected=error.expected, got=error.got, fix=error.fix
         ) from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # whatever a user's file raises, said in one line
         line = getattr(error, "lineno", None) or _line_of(error, path)
         raise CellError(
             f"{path}, line {line}", expected="Python that can be imported", got=_named(error)

@@ -7,7 +7,8 @@ of one value a unit, `norm.k(v)` a normalisation over the units, `proj.k(v)` a p
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..engine.trace import Traced, trace
+from ..engine.trace import trace
+from ..engine.traced import Traced
 from ..errors import CellError
 
 
@@ -90,7 +91,7 @@ class Cell:
         for key, value in cls.hyper.items():
             if key not in own:
                 setattr(cls, key, float(value))
-        if cls.step is Cell.step:
+        if cls.step is None:
             raise CellError(
                 f"cell {cls.name}: no step",
                 expected="a method `step(self, x, u, h, …)`",
@@ -99,8 +100,7 @@ class Cell:
             )
         trace(cls())
 
-    def step(self, **operands):
-        raise CellError(f"cell {self.name} has no step")
+    step: Any = None
 
     def trace(self) -> Traced:
         """The cell as data: its graph with these hyper-parameters."""

@@ -1,6 +1,6 @@
 """The simple recurrent networks: one state, no gates. Declarations in, cells out."""
 
-from ..engine.graph import relu, tanh
+from ..engine.primitives import relu, tanh
 from .cell import Cell
 
 ELMAN_1990 = """

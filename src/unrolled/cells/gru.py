@@ -1,6 +1,6 @@
 """The family of the gated recurrent unit: one state, that a gate blends with a candidate."""
 
-from ..engine.graph import sigmoid, tanh
+from ..engine.primitives import sigmoid, tanh
 from .cell import Cell
 
 LABELS = {
@@ -14,8 +14,8 @@ CHO_2014 = """
 @inproceedings{cho2014learning,
   title     = {Learning Phrase Representations using {RNN} Encoder-Decoder for Statistical Machine
                Translation},
-  author    = {Cho, Kyunghyun and van Merri{\\"e}nboer, Bart and Gulcehre, Caglar and Bahdanau, Dzmitry
-               and Bougares, Fethi and Schwenk, Holger and Bengio, Yoshua},
+  author    = {Cho, Kyunghyun and van Merri{\\"e}nboer, Bart and Gulcehre, Caglar and Bahdanau,
+               Dzmitry and Bougares, Fethi and Schwenk, Holger and Bengio, Yoshua},
   booktitle = {Proceedings of the Conference on Empirical Methods in Natural Language Processing
                (EMNLP)},
   pages     = {1724--1734},
@@ -25,7 +25,7 @@ CHO_2014 = """
 
 
 class GRU(Cell):
-    """The gated recurrent unit as cuDNN and PyTorch define it: r multiplies U h (Cho et al. 2014)."""
+    """The gated recurrent unit as cuDNN and PyTorch define it, r on U h (Cho and others 2014)."""
 
     gates, states, kernel = "r z n", "h", "gru"
     labels, paper = LABELS, CHO_2014
@@ -37,7 +37,7 @@ class GRU(Cell):
 
 
 class FirstGRU(Cell):
-    """The gated recurrent unit as first published: U multiplies r h (Cho et al. 2014)."""
+    """The gated recurrent unit as first published, U on r h (Cho and others 2014)."""
 
     name = "gru-first"
     gates, states = "r z n", "h"

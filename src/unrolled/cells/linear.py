@@ -1,6 +1,6 @@
 """Cells without a matrix in the recurrence: gates see the input alone, so a scan runs them."""
 
-from ..engine.graph import sigmoid
+from ..engine.primitives import sigmoid
 from .cell import Cell
 
 FENG_2024 = """

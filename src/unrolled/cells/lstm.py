@@ -1,6 +1,6 @@
 """The family of the long short-term memory: a cell state that gates write, keep and read."""
 
-from ..engine.graph import sigmoid, tanh
+from ..engine.primitives import sigmoid, tanh
 from .cell import Cell
 
 LABELS = {

@@ -1,6 +1,6 @@
 """Cells from discretised differential equations: states that move by learnt time steps."""
 
-from ..engine.graph import sigmoid, tanh
+from ..engine.primitives import sigmoid, tanh
 from .cell import Cell
 
 RUSCH_2022 = """
@@ -15,7 +15,7 @@ RUSCH_2022 = """
 
 
 class LEM(Cell):
-    """Long expressive memory: two states, each with its own learnt time step (Rusch et al. 2022)."""
+    """Long expressive memory: two states, each with a learnt time step (Rusch and others 2022)."""
 
     gates, states, hyper = "d e z y", "y1 z1", {"dt": 1.0}
     labels = {
@@ -27,6 +27,7 @@ class LEM(Cell):
         "z1": ("memory state", "기억 상태"),
     }
     paper = RUSCH_2022
+    dt: float
 
     def step(self, x, u, y1, z1):
         d = self.dt * sigmoid(x.d + u.d(y1))

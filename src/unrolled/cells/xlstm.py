@@ -2,15 +2,15 @@
 
 import math
 
-from ..engine.graph import exp, logsigmoid, maximum, sigmoid, tanh
+from ..engine.primitives import exp, logsigmoid, maximum, sigmoid, tanh
 from .cell import Cell
 
 BECK_2024 = """
 @inproceedings{beck2024xlstm,
   title     = {{xLSTM}: Extended Long Short-Term Memory},
-  author    = {Beck, Maximilian and P{\\"o}ppel, Korbinian and Spanring, Markus and Auer, Andreas and
-               Prudnikova, Oleksandra and Kopp, Michael and Klambauer, G{\\"u}nter and Brandstetter,
-               Johannes and Hochreiter, Sepp},
+  author    = {Beck, Maximilian and P{\\"o}ppel, Korbinian and Spanring, Markus and Auer, Andreas
+               and Prudnikova, Oleksandra and Kopp, Michael and Klambauer, G{\\"u}nter and
+               Brandstetter, Johannes and Hochreiter, Sepp},
   booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
   year      = {2024}
 }

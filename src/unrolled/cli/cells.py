@@ -11,7 +11,8 @@ import typer
 from unrolled.cells import find, names
 from unrolled.cells.paper import short
 from unrolled.engine.equations import equations, legend
-from unrolled.engine.trace import Traced, trace
+from unrolled.engine.trace import trace
+from unrolled.engine.traced import Traced
 from unrolled.errors import CellError, UsageError
 from unrolled.messages import tr
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .trace import Traced
+from .traced import Traced
 
 if TYPE_CHECKING:
     from torch import Tensor

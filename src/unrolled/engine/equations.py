@@ -5,8 +5,9 @@ Text keeps the notation of a step; LaTeX writes the products out, with the time 
 
 import math
 
-from .graph import PRIMITIVES, Node
-from .trace import Traced
+from .graph import Node
+from .primitives import PRIMITIVES
+from .traced import Traced
 
 # How tightly a form binds; what binds less than its place asks for is put in parentheses.
 SUM, PRODUCT, SIGN, ATOM = 1, 2, 3, 9

@@ -5,165 +5,19 @@ simplified: exp(a) * exp(b) is not merged and a / a is not cancelled.
 """
 
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import CellError
-
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
-
-# What a step reads. `x`: (W x + b)_gate; `state`: a state before the step; `weight`: one value a
-# unit; `const`: a number; `mask`: one value a unit, drawn once a sequence; `noise`: one a step.
-LEAVES = ("x", "state", "weight", "const", "mask", "noise")
-# Where a step needs all units of a value at once: products, normalisations and projections.
-CUTS = ("u", "norm", "proj")
+from .primitives import CUTS, LEAVES, NAME, PRIMITIVES
 
 
 class Node(NamedTuple):
-    """One operation: its name, the indices of its operands, and what it is of (a gate, a number)."""
+    """One operation: its name, the indices of its operands, and what it is of (a gate, …)."""
 
     op: str
     args: tuple[int, ...] = ()
     attr: str | float | None = None
-
-
-@dataclass(frozen=True)
-class Primitive:
-    """A pointwise function: arity, derivative, and how it is written.
-
-    Args:
-        name: its name, as a step and every emitter spell it.
-        arity: the number of operands.
-        derivative: from the result and the operands to one partial derivative an operand, typed
-            with the same primitives; `None` where it is zero everywhere it exists.
-        text: a template of one line of text, `latex` likewise.
-    """
-
-    name: str
-    arity: int
-    derivative: Callable[..., tuple[Any, ...]]
-    text: str
-    latex: str
-
-
-PRIMITIVES: dict[str, Primitive] = {}
-
-
-def _primitive(name, arity, derivative, text=None, latex=None):
-    operands = ", ".join(f"{{{k}}}" for k in range(arity))
-    default = rf"\operatorname{{{{{name}}}}}({operands})"
-    PRIMITIVES[name] = Primitive(
-        name, arity, derivative, text or f"{name}({operands})", latex or default
-    )
-
-
-_primitive("add", 2, lambda y, a, b: (1.0, 1.0), "{0} + {1}", "{0} + {1}")
-_primitive("sub", 2, lambda y, a, b: (1.0, -1.0), "{0} - {1}", "{0} - {1}")
-_primitive("mul", 2, lambda y, a, b: (b, a), "{0} * {1}", r"{0} \odot {1}")
-_primitive("div", 2, lambda y, a, b: (1.0 / b, -(y / b)), "{0} / {1}", r"\frac{{{0}}}{{{1}}}")
-_primitive("neg", 1, lambda y, a: (-1.0,), "-{0}", "-{0}")
-_primitive("sigmoid", 1, lambda y, a: (y * (1.0 - y),), None, r"\sigma({0})")
-_primitive("tanh", 1, lambda y, a: (1.0 - y * y,), None, r"\tanh({0})")
-_primitive("relu", 1, lambda y, a: (positive(a),))
-_primitive("exp", 1, lambda y, a: (y,), None, r"\exp({0})")
-_primitive("log", 1, lambda y, a: (1.0 / a,), None, r"\log({0})")
-_primitive("sqrt", 1, lambda y, a: (0.5 / y,), None, r"\sqrt{{{0}}}")
-_primitive("sin", 1, lambda y, a: (cos(a),), None, r"\sin({0})")
-_primitive("cos", 1, lambda y, a: (-sin(a),), None, r"\cos({0})")
-_primitive("softplus", 1, lambda y, a: (sigmoid(a),))
-_primitive("logsigmoid", 1, lambda y, a: (sigmoid(-a),), None, r"\log\sigma({0})")
-_primitive("absolute", 1, lambda y, a: (positive(a) - positive(-a),), "|{0}|", r"\lvert {0} \rvert")
-_primitive("maximum", 2, lambda y, a, b: (prefer(a, b), prefer(b, a)), None, r"\max({0}, {1})")
-_primitive("minimum", 2, lambda y, a, b: (prefer(b, a), prefer(a, b)), None, r"\min({0}, {1})")
-_primitive("positive", 1, lambda y, a: (None,), "[{0} > 0]", "[{0} > 0]")
-_primitive("prefer", 2, lambda y, a, b: (None, None), "[{0} > {1}]", "[{0} > {1}]")
-
-
-def _apply(name: str, *operands):
-    """Type a primitive on symbols, or compute it on tensors."""
-    builder = next((o.builder for o in operands if isinstance(o, Symbol)), None)
-    if builder is not None:
-        return builder.add(name, *operands)
-    from .reference import VALUES  # late: only tensors need PyTorch
-
-    return VALUES[name](*operands)
-
-
-def sigmoid(a):
-    """1 / (1 + exp(-a))."""
-    return _apply("sigmoid", a)
-
-
-def tanh(a):
-    """The hyperbolic tangent."""
-    return _apply("tanh", a)
-
-
-def relu(a):
-    """max(a, 0); its derivative at 0 is 0."""
-    return _apply("relu", a)
-
-
-def exp(a):
-    """The exponential."""
-    return _apply("exp", a)
-
-
-def log(a):
-    """The natural logarithm."""
-    return _apply("log", a)
-
-
-def sqrt(a):
-    """The square root."""
-    return _apply("sqrt", a)
-
-
-def sin(a):
-    """The sine, of radians."""
-    return _apply("sin", a)
-
-
-def cos(a):
-    """The cosine, of radians."""
-    return _apply("cos", a)
-
-
-def softplus(a):
-    """log(1 + exp(a))."""
-    return _apply("softplus", a)
-
-
-def logsigmoid(a):
-    """log(sigmoid(a)), without overflow."""
-    return _apply("logsigmoid", a)
-
-
-def absolute(a):
-    """|a|; its derivative at 0 is 0."""
-    return _apply("absolute", a)
-
-
-def maximum(a, b):
-    """The larger of the two; where they are equal each gets half of the gradient."""
-    return _apply("maximum", a, b)
-
-
-def minimum(a, b):
-    """The smaller of the two; where they are equal each gets half of the gradient."""
-    return _apply("minimum", a, b)
-
-
-def positive(a):
-    """1 where a > 0, else 0."""
-    return _apply("positive", a)
-
-
-def prefer(a, b):
-    """1 where a > b, a half where they are equal, else 0."""
-    return _apply("prefer", a, b)
 
 
 class Graph(NamedTuple):
@@ -316,7 +170,7 @@ class Symbol:
 
     __bool__ = __lt__ = __le__ = __gt__ = __ge__ = _looked_at
     __float__ = __int__ = __index__ = __len__ = __iter__ = __getitem__ = _looked_at
-    __eq__ = __ne__ = _looked_at  # type: ignore[assignment]  # they answer nothing on purpose
+    __eq__ = __ne__ = _looked_at
     __hash__ = None  # type: ignore[assignment]  # a dictionary would compare symbols
     __matmul__ = __rmatmul__ = __pow__ = __rpow__ = __mod__ = __floordiv__ = None
 
@@ -341,51 +195,3 @@ class Symbol:
             if name in PRIMITIVES
             else f"Known: {', '.join(PRIMITIVES)}.",
         )
-
-
-def add_primitive(
-    name: str,
-    *,
-    value: Callable,
-    derivative: Callable[..., tuple[Any, ...]],
-    arity: int = 1,
-    c: str | None = None,
-    latex: str | None = None,
-) -> Callable:
-    """Add a pointwise function of your own with its derivative; returns it, to be typed in steps.
-
-    Args:
-        name: a new name, as Python spells names.
-        value: from tensors to a tensor, element by element.
-        derivative: from the result and the operands to one partial derivative an operand, typed
-            with the functions of `unrolled.cells`.
-        arity: how many operands it takes.
-        c: its value as a C expression of `{0}`, `{1}`, …, for the compiled backend.
-        latex: its LaTeX, likewise.
-
-    Raises:
-        CellError: the name is taken or is not a name.
-
-    Example:
-        >>> import torch
-        >>> square = add_primitive("square", value=torch.square, derivative=lambda y, a: (2.0 * a,))
-        >>> square(torch.tensor(3.0))
-        tensor(9.)
-    """
-    if name in PRIMITIVES or name in LEAVES + CUTS or not NAME.match(name):
-        raise CellError(
-            f"the primitive {name!r}",
-            expected="a new name",
-            got="a name that is taken" if NAME.match(name) else "not a name",
-            fix=f"Taken: {', '.join([*PRIMITIVES, *LEAVES, *CUTS])}.",
-        )
-    from .reference import VALUES
-
-    _primitive(name, arity, derivative, latex=latex)
-    VALUES[name] = value
-    if c is not None:
-        USER_C[name] = c
-    return lambda *operands: _apply(name, *operands)
-
-
-USER_C: dict[str, str] = {}

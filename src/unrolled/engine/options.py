@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..errors import CellError
 from .graph import Builder, Graph, Node, Symbol
-from .trace import Traced, check
+from .traced import Traced, check
 
 
 def with_options(

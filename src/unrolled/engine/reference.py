@@ -4,19 +4,21 @@ Every other backend is held against this one. Padded steps change no state and n
 """
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .call import Answer, Call, Params
-from .graph import CUTS, LEAVES
-from .trace import Namespace, Traced
+from .primitives import CUTS, LEAVES
+from .trace import Namespace
+from .traced import Traced
 
 EPSILON = 1e-5  # of normalisations, as torch.nn.LayerNorm's
 
-VALUES = {
+VALUES: dict[str, Callable[..., Any]] = {
     "add": operator.add,
     "sub": operator.sub,
     "mul": operator.mul,
@@ -110,7 +112,7 @@ def evaluate(
     for node in traced.graph.nodes:
         name = str(node.attr)
         if node.op == "const":
-            value = node.attr
+            value: Any = node.attr
         elif node.op in LEAVES:
             value = leaves[node.op][name]
         elif node.op == "u":
@@ -197,7 +199,8 @@ def run(call: Call) -> Answer:
     every = None if lengths is None else int(lengths.min()) if lengths.numel() else steps
     xw = products.of_x(x)
     states = dict(call.states)
-    outputs, recorded = [], {name: [] for name in call.observe}
+    outputs: list[Tensor] = []
+    recorded: dict[str, list[Tensor]] = {name: [] for name in call.observe}
     for t in range(steps):
         noises = {k: v[t] for k, v in params.noises.items()}
         results = evaluate(products, None if xw is None else xw[t], states, noises)

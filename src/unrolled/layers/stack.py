@@ -1,0 +1,361 @@
+"""Depth and direction: a time-major batch and named states come in, the same go out.
+
+The recurrent layers share this: it owns the parameters and makes one call of the engine a layer and
+direction. PyTorch draws all randomness.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..engine import backends
+from ..engine.call import Call
+from ..engine.options import with_options
+from ..engine.reference import turned
+from ..engine.traced import Traced
+from ..errors import ShapeError, UsageError
+from .parameters import Sizes, effective, initialise, shapes
+
+WINDOW = "inputs"  # the state in which a cell with a window keeps its last inputs
+States = dict[str, Tensor]
+
+
+class Stack(nn.Module):
+    """The abstract base of the recurrent layers."""
+
+    def __init__(
+        self,
+        traced: Traced,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        variational: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
+        weight_drop: float = 0.0,
+        layer_norm: bool = False,
+        proj_size: int = 0,
+        learn_initial: bool = False,
+        backend: str = "auto",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__()
+        for name, value, least in (
+            ("input_size", input_size, 0),
+            ("hidden_size", hidden_size, 1),
+            ("num_layers", num_layers, 1),
+            ("proj_size", proj_size, 0),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UsageError(name, expected=f"a whole number from {least}", got=repr(value))
+        for name, rate in (
+            ("dropout", dropout),
+            ("variational", variational),
+            ("weight_drop", weight_drop),
+        ):
+            _probability(name, rate)
+        rates = zoneout if isinstance(zoneout, Mapping) else dict.fromkeys(traced.states, zoneout)
+        rates = {s: _probability("zoneout", r) for s, r in rates.items() if r}
+        if proj_size and not traced.projs:
+            raise UsageError(
+                f"proj_size={proj_size} for the cell {traced.name}",
+                expected="a cell whose step calls proj",
+                got="none in it",
+                fix='Take cell="lstmp", or proj_size=0.',
+            )
+        if traced.projs and proj_size > hidden_size:
+            raise UsageError("proj_size", expected=f"at most {hidden_size}", got=proj_size)
+        self.cell = traced
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.bidirectional, self.dropout = bool(bias), bool(bidirectional), dropout
+        self.variational, self.zoneout, self.weight_drop = variational, zoneout, weight_drop
+        self.layer_norm, self.proj_size = bool(layer_norm), proj_size
+        self.learn_initial = bool(learn_initial)
+        self._asked, self._ran = backends.known(backend), ""
+        self._training_cell, self._evaluation_cell = (
+            with_options(
+                traced,
+                layer_norm=layer_norm,
+                variational=variational > 0,
+                zoneout=rates,
+                training=training,
+            )
+            for training in (True, False)
+        )
+        self._zoneout_rates = rates
+        finite = tuple(s for s in traced.states if abs(traced.init[s]) != float("inf"))
+        self._learned = finite if learn_initial else traced.learned
+        self._names: list[tuple[str, ...]] = []
+        for layer in range(num_layers):
+            for direction in range(self.directions):
+                self._add(layer, direction, {"device": device, "dtype": dtype})
+        self.reset_parameters()
+
+    @property
+    def directions(self) -> int:
+        """1, or 2 where bidirectional."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def width(self) -> int:
+        """Features of one direction's output: H, or P where projected."""
+        return self._sizes(0).width(self.cell.output_width)
+
+    @property
+    def output_size(self) -> int:
+        """Features of the output: D·H, or D·P where projected."""
+        return self.directions * self.width
+
+    @property
+    def backend(self) -> str:
+        """What ran the last call, or what was asked for where nothing ran yet."""
+        return self._ran or self._asked
+
+    @backend.setter
+    def backend(self, name: str) -> None:
+        self._asked, self._ran = backends.known(name), ""
+
+    def _sizes(self, layer: int) -> Sizes:
+        projected = self.proj_size or self.hidden_size
+        width = projected if self.cell.output_width == "P" else self.hidden_size
+        inputs = self.input_size if layer == 0 else self.directions * width
+        return Sizes(inputs, self.hidden_size, projected)
+
+    def _add(self, layer: int, direction: int, factory: dict) -> None:
+        found = shapes(
+            self._training_cell, self._sizes(layer), bias=self.bias, learned=self._learned
+        )
+        suffix = self._suffix(layer, direction)
+        for name, shape in found.items():
+            self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, **factory)))
+        self._names.append(tuple(found))
+
+    def _suffix(self, layer: int, direction: int) -> str:
+        return f"_l{layer}" + ("_reverse" if direction else "")
+
+    def _named(self, layer: int, direction: int) -> dict[str, Tensor]:
+        suffix = self._suffix(layer, direction)
+        names = self._names[layer * self.directions + direction]
+        return {name: getattr(self, name + suffix) for name in names}
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew: PyTorch's way, then what the cell's `start` says."""
+        for layer in range(self.num_layers):
+            for direction in range(self.directions):
+                initialise(self._training_cell, self._sizes(layer), self._named(layer, direction))
+
+    def extra_repr(self) -> str:
+        options = {
+            "num_layers": (self.num_layers, 1),
+            "bias": (self.bias, True),
+            "bidirectional": (self.bidirectional, False),
+            "dropout": (self.dropout, 0.0),
+            "proj_size": (self.proj_size, 0),
+        }
+        said = [f"{k}={v}" for k, (v, default) in options.items() if v != default]
+        return ", ".join([self.cell.name, str(self.input_size), str(self.hidden_size), *said])
+
+    def initial_states(self, batch: int, like: Tensor) -> States:
+        """The states before the first step, name → (L·D, B, width), of the cell or learnt."""
+        found: States = {}
+        rows = self.num_layers * self.directions
+        for state in self.cell.states:
+            width = self._sizes(0).width(self.cell.widths[state])
+            if state in self._learned:
+                firsts = [
+                    self._named(layer, direction)[f"init_{state}"]
+                    for layer in range(self.num_layers)
+                    for direction in range(self.directions)
+                ]
+                found[state] = torch.stack(firsts).unsqueeze(1).expand(rows, batch, width)
+            else:
+                found[state] = like.new_full((rows, batch, width), self.cell.init[state])
+        if self.cell.window > 1:
+            found[WINDOW] = like.new_zeros(rows, batch, self._window_width)
+        return found
+
+    @property
+    def _window_width(self) -> int:
+        widest = max(self._sizes(layer).inputs for layer in range(self.num_layers))
+        return (self.cell.window - 1) * widest
+
+    def run(
+        self,
+        x: Tensor,
+        states: States,
+        lengths: Tensor | None,
+        observe: Sequence[str],
+    ) -> tuple[Tensor, States, dict[str, Tensor]]:
+        """All layers and directions.
+
+        Args:
+            x: (T, B, I).
+            states: name → (L·D, B, width).
+            lengths: (B) of int64 on the CPU, or `None`.
+            observe: names to record.
+
+        Returns:
+            Output (T, B, D·width), final states, and name → (L·D, T, B, width).
+        """
+        final: dict[str, list[Tensor]] = {s: [] for s in states}
+        recorded: dict[str, list[Tensor]] = {name: [] for name in observe}
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                x = F.dropout(x, self.dropout)
+            outputs = []
+            for direction in range(self.directions):
+                row = layer * self.directions + direction
+                before = {s: v[row] for s, v in states.items()}
+                answer = self._one(layer, direction, x, before, lengths, tuple(observe))
+                outputs.append(answer.output)
+                for s, v in answer.states.items():
+                    final[s].append(v)
+                for name, v in answer.observed.items():
+                    recorded[name].append(v)
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+        return (
+            x,
+            {s: torch.stack(v) for s, v in final.items()},
+            {name: torch.stack(v) for name, v in recorded.items()},
+        )
+
+    def _one(self, layer, direction, x, states, lengths, observe):
+        cell = self._training_cell if self.training else self._evaluation_cell
+        sizes, named = self._sizes(layer), self._named(layer, direction)
+        drop = self.weight_drop if self.training else 0.0
+        params = effective(cell, sizes, named, weight_drop=drop)
+        self._draw(cell, sizes, params, x)
+        reverse, window = bool(direction), states.pop(WINDOW, None)
+        turn = reverse and window is not None
+        if window is not None:
+            x = turned(x, lengths) if turn else x
+            x, window = _windows(x, window, cell.window, lengths)
+        call = Call(
+            cell,
+            x,
+            states,
+            params,
+            lengths=lengths,
+            reverse=reverse and not turn,
+            observe=observe,
+            training=self.training and torch.is_grad_enabled(),
+        )
+        answer, self._ran = backends.run(self._asked, call)
+        if window is not None:
+            answer.states[WINDOW] = F.pad(window, (0, self._window_width - window.shape[-1]))
+        if turn:
+            answer.output = turned(answer.output, lengths)
+            answer.observed = {k: turned(v, lengths) for k, v in answer.observed.items()}
+        return answer
+
+    def _draw(self, cell: Traced, sizes: Sizes, params, x: Tensor) -> None:
+        steps, batch = x.shape[:2]
+        keep = 1.0 - self.variational
+        params.masks = {
+            name: x.new_empty(batch, sizes.width(name[0])).bernoulli_(keep) / keep
+            for name in cell.masks
+        }
+        params.noises = {
+            s: x.new_empty(steps, batch, sizes.width(cell.widths[s])).bernoulli_(
+                self._zoneout_rates[s]
+            )
+            for s in cell.noises
+        }
+
+
+def _windows(x: Tensor, before: Tensor, size: int, lengths: Tensor | None):
+    """Each step's input with the ones before it, (T, B, k·I), and the last k-1 inputs, (B, …)."""
+    steps, batch, features = x.shape
+    if lengths is not None:
+        times = torch.arange(steps, device=x.device).unsqueeze(1)
+        x = x.masked_fill((times >= lengths.to(x.device)).unsqueeze(-1), 0)
+    kept = before[:, : (size - 1) * features].reshape(batch, size - 1, features)
+    longer = torch.cat([kept.transpose(0, 1), x])
+    wide = torch.cat([longer[k : k + steps] for k in range(size)], -1)
+    ends = torch.full((batch,), steps) if lengths is None else lengths
+    rows = torch.stack([ends + k for k in range(size - 1)]).to(x.device)
+    index = rows.unsqueeze(-1).expand(-1, -1, features)
+    return wide, longer.gather(0, index).transpose(0, 1).reshape(batch, -1)
+
+
+def _probability(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise UsageError(name, expected="a probability from 0 to below 1", got=repr(value))
+    return float(value)
+
+
+def checked_lengths(lengths, steps: int, batch: int) -> Tensor | None:
+    """Lengths as (B) of int64 on the CPU; `None` where every sequence is whole.
+
+    Raises:
+        ShapeError: their number, type or values are wrong.
+    """
+    if lengths is None:
+        return None
+    lengths = torch.as_tensor(lengths).detach().cpu()
+    if lengths.shape != (batch,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise ShapeError(
+            "lengths",
+            expected=f"{batch} whole numbers, one a sequence",
+            got=f"{lengths.dtype} of shape {tuple(lengths.shape)}",
+        )
+    lengths = lengths.to(torch.int64)
+    if batch and (int(lengths.min()) < 0 or int(lengths.max()) > steps):
+        raise ShapeError(
+            "lengths",
+            expected=f"numbers from 0 to T={steps}",
+            got=f"{int(lengths.min())} to {int(lengths.max())}",
+            fix="Padding is a suffix; a length counts the valid steps before it.",
+        )
+    return None if bool((lengths == steps).all()) else lengths
+
+
+def checked_input(x, features: int, dims: str, weight: Tensor | None) -> None:
+    """Raise unless x is a floating tensor of these axes with this number of features."""
+    if not isinstance(x, Tensor):
+        raise ShapeError("the input", expected=f"a tensor ({dims})", got=f"a {type(x).__name__}")
+    axes = len(dims.split(","))
+    if x.dim() != axes or x.shape[-1] != features:
+        raise ShapeError(
+            "the input",
+            expected=f"({dims}) with I={features}",
+            got=f"shape {tuple(x.shape)}",
+            fix="Set input_size to the number of features, or turn the axes.",
+        )
+    if not x.is_floating_point():
+        raise ShapeError("the input", expected="floating point", got=x.dtype, fix="Use x.float().")
+    if weight is None or torch.is_autocast_enabled(x.device.type):
+        return
+    if weight.dtype != x.dtype or weight.device != x.device:
+        raise ShapeError(
+            "the input",
+            expected=f"{weight.dtype} on {weight.device}, as the parameters",
+            got=f"{x.dtype} on {x.device}",
+            fix="Move one of them with `.to(...)`.",
+        )
+
+
+def checked_states(given: Mapping[str, Tensor], default: States) -> States:
+    """The states to start from, checked against the shapes of the default ones.
+
+    Raises:
+        ShapeError: a name or a shape is wrong.
+    """
+    for name, value in given.items():
+        if name not in default:
+            raise ShapeError(
+                f"state {name!r}", expected=f"one of {', '.join(default)}", got=repr(name)
+            )
+        if not isinstance(value, Tensor) or value.shape != default[name].shape:
+            raise ShapeError(
+                f"state {name!r}",
+                expected=f"(L·D, B, width) = {tuple(default[name].shape)}",
+                got=tuple(getattr(value, "shape", ())) or f"a {type(value).__name__}",
+            )
+    return {**default, **given}
