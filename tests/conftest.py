@@ -10,13 +10,14 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import hypothesis
 import numpy as np
 import pytest
 import torch
 
-from unrolled import messages
+from unrolled import cli, messages
 
 HOMES = ("UNROLLED_DATA", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "LOCALAPPDATA")
 
@@ -94,3 +95,25 @@ def _known(resolve):
 def _is_loopback(host):
     name = host.decode() if isinstance(host, bytes) else (host or "localhost")
     return name in ("localhost", "::1", "0.0.0.0", "::") or name.startswith("127.")
+
+
+class Ran(NamedTuple):
+    """What a command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def unrolled(capsys):
+    """Run a command line in this process: `unrolled("cells", "list").out`."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Ran(int(left.value.code or 0), said.out, said.err)
+
+    return run

@@ -64,7 +64,8 @@ def tr_filled(text: str) -> str:
     """Say a text that was filled in English already, as those of errors are.
 
     Korean is found by matching the text against the catalogue's templates, the one with the most
-    fixed words first; a text that fits none stays as it is.
+    fixed letters first; what fills its places is said in Korean too. A text that fits none stays
+    as it is.
     """
     if language() != "ko" or not text:
         return text
@@ -73,7 +74,8 @@ def tr_filled(text: str) -> str:
     for pattern, korean in _patterns():
         found = pattern.fullmatch(text)
         if found:
-            return korean.format(**found.groupdict())
+            inside = found.groupdict().items()
+            return korean.format(**{k: tr_filled(v) if v != text else v for k, v in inside})
     return text
 
 

@@ -26,14 +26,15 @@ def field(bibtex: str, name: str) -> str:
     found = re.search(rf"\b{name}\s*=\s*", bibtex)
     if not found:
         return ""
-    depth, value = 0, []
-    for letter in bibtex[found.end() :]:
-        depth += {"{": 1, "}": -1}.get(letter, 0)
-        if depth < 0 or (depth == 0 and letter == ","):
+    opening, rest = bibtex[found.end()], bibtex[found.end() :]
+    start = 1 if opening in '{"' else 0
+    ends = {"{": "}", '"': '"'}.get(opening, ",}")
+    depth = 0
+    for end in range(start, len(rest)):
+        if depth == 0 and rest[end] in ends:
             break
-        value.append(letter)
-    text = " ".join("".join(value).split())
-    return text[1:-1] if text[:1] in ("{", '"') else text
+        depth += {"{": 1, "}": -1}.get(rest[end], 0)
+    return " ".join(rest[start:end].split())
 
 
 def family(author: str) -> str:

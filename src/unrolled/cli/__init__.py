@@ -59,17 +59,19 @@ def load(name: str):
     command = typer.main.get_command(found)
     command.name = name
     command.help = command.help or line
-    _translate(command)
+    _dress(command)
     return command
 
 
-def _translate(command) -> None:
+def _dress(command) -> None:
+    """Give a command and all below it the language in use, and `-h`."""
+    command.context_settings = {**_CONTEXT, **command.context_settings}
     command.help = tr(command.help) if command.help else command.help
     for parameter in command.params:
         if getattr(parameter, "help", None):
             parameter.help = tr(parameter.help)
     for inner in getattr(command, "commands", {}).values():
-        _translate(inner)
+        _dress(inner)
 
 
 app = typer.Typer(
@@ -110,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         rest = _take_language(list(sys.argv[1:] if arguments is None else arguments))
         command = typer.main.get_command(app)
-        _translate(command)
+        _dress(command)
         command.main(args=rest, prog_name="unrolled", standalone_mode=True)
     except UnrolledError as error:
         sys.stdout.flush()

@@ -75,7 +75,9 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def show(
-    cell: Annotated[str, typer.Argument(help="A name of the catalogue, or FILE.py:Class.")],
+    cell: Annotated[
+        str, typer.Argument(metavar="CELL", help="A name of the catalogue, or FILE.py:Class.")
+    ],
     input_size: Annotated[int, typer.Option("--input", min=1, help="Input features, I.")] = 28,
     hidden: Annotated[int, typer.Option("--hidden", min=1, help="Units, H.")] = 128,
     stage: Annotated[str, typer.Option(help="What to show: equations, trace.")] = "equations",
@@ -95,7 +97,10 @@ def show(
 
 @app.command()
 def check(
-    cell: Annotated[str, typer.Argument(help="FILE.py:Class; the class where there are several.")],
+    cell: Annotated[
+        str,
+        typer.Argument(metavar="CELL", help="FILE.py:Class; the class where there are several."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Check a cell of yours, and say in one line what is wrong."""
@@ -112,7 +117,9 @@ def check(
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="The name of the new class, such as MyCell.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The name of the new class, such as MyCell.")
+    ],
     out: Annotated[Path | None, typer.Option(help="The file to write; else NAME.py.")] = None,
 ) -> None:
     """Write a template of a cell to start from; it never overwrites a file."""

@@ -49,7 +49,7 @@ def doctor(
         return
     for name, finding in findings.items():
         sign = tr("ok") if finding.ok else tr("look")
-        typer.echo(f"{sign:<5}{_padded(tr(name), 12)}{finding.found}")
+        typer.echo(f"{_padded(sign, 5)}{_padded(tr(name), 12)}{finding.found}")
         if finding.fix:
             typer.echo(f"{'':17}{finding.fix}")
 

@@ -18,7 +18,7 @@ BINDING = {
     "sub": (SUM, (SUM, PRODUCT)),
     "mul": (PRODUCT, (PRODUCT, SIGN)),
     "div": (PRODUCT, (PRODUCT, SIGN)),
-    "neg": (SIGN, (SIGN,)),
+    "neg": (SIGN, (ATOM,)),
 }
 ENCLOSED = {"div", "sqrt"}  # in LaTeX a fraction and a root enclose their operands
 
@@ -120,6 +120,8 @@ class _Writer:
         binds, needed = BINDING.get(node.op, (ATOM, (0,) * primitive.arity))
         if self.latex and node.op == "add":
             needed = (SUM, SUM)
+        if self.latex and node.op == "mul":
+            needed = (PRODUCT, ATOM)
         if self.latex and node.op in ENCLOSED:
             binds, needed = ATOM, (0,) * primitive.arity
         operands = [self._form(a, need) for a, need in zip(node.args, needed, strict=True)]
