@@ -63,6 +63,9 @@ def _packed(function, x, lengths, initial, weights, biased, training):
     """Sequences of zero steps are left out of the packing and keep their initial states."""
     order = torch.argsort(lengths, descending=True, stable=True)
     kept = order[: int((lengths > 0).sum())].to(x.device)
+    if not len(kept):
+        width = initial[0].shape[-1]
+        return x.new_zeros(*x.shape[:2], width), list(initial)
     packed = torch.nn.utils.rnn.pack_padded_sequence(x[:, kept], lengths[kept.cpu()])
     hidden = tuple(s[:, kept] for s in initial)
     hidden = hidden if len(hidden) > 1 else hidden[0]

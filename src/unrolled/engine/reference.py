@@ -96,15 +96,16 @@ def evaluate(
     xw: Tensor | None,
     states: Mapping[str, Tensor],
     noises: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """One step of the graph: every named result, (B, width)."""
+    """One step of the graph: every named result, (B, width); `masks` in place of the params'."""
     traced, params = products.traced, products.params
     gates = _split(traced, xw)
     leaves: dict[str, Mapping] = {
         "x": gates,
         "state": states,
         "weight": params.weights,
-        "mask": params.masks,
+        "mask": params.masks if masks is None else masks,
         "noise": noises,
     }
     values: list = []
@@ -185,40 +186,66 @@ def step_on_tensors(cell, products: Products, xw: Tensor | None, states: Mapping
 def run(call: Call) -> Answer:
     """The whole sequence, one step after another."""
     traced, params = call.traced, call.params
-    steps = call.x.shape[0]
-    units = _units(call)
-    products = Products(traced, params, units)
+    steps, batch = call.x.shape[:2]
+    products = Products(traced, params, _units(call))
     x, lengths = call.x, call.lengths
-    valid = None
     if lengths is not None:
         times = torch.arange(steps, device=x.device).unsqueeze(1)
-        valid = (times < lengths.to(x.device)).unsqueeze(-1)
-        x = x.masked_fill(~valid, 0)  # padding may hold anything, NaN included
+        padding = (times >= lengths.to(x.device)).unsqueeze(-1)
+        x = x.masked_fill(padding, 0)  # it may hold anything, NaN included
     if call.reverse:
         x = turned(x, lengths)
-    every = None if lengths is None else int(lengths.min()) if lengths.numel() else steps
     xw = products.of_x(x)
     states = dict(call.states)
-    outputs: list[Tensor] = []
-    recorded: dict[str, list[Tensor]] = {name: [] for name in call.observe}
+    names = dict.fromkeys((traced.states[0], *call.observe))
+    recorded: dict[str, list[Tensor]] = {name: [] for name in names}
     for t in range(steps):
-        noises = {k: v[t] for k, v in params.noises.items()}
-        results = evaluate(products, None if xw is None else xw[t], states, noises)
-        if valid is not None and every is not None and t >= every:
-            new = {s: torch.where(valid[t], results[s], states[s]) for s in traced.states}
-            shown = {k: torch.where(valid[t], v, v.new_zeros(())) for k, v in results.items()}
+        operands: list[Any] = [
+            None if xw is None else xw[t],
+            states,
+            {k: v[t] for k, v in params.noises.items()},
+            params.masks,
+        ]
+        rows = None if lengths is None else _rows(lengths, t, x.device)
+        if rows is None:
+            results = evaluate(products, *operands)
+            states = {s: results[s] for s in traced.states}
         else:
-            new, shown = {s: results[s] for s in traced.states}, results
-        outputs.append(shown[traced.states[0]])
-        for name, rows in recorded.items():
-            rows.append(shown[name])
-        states = new
+            results = evaluate(products, *(_only(rows, v) for v in operands))
+            states = {s: _put(v, rows, results[s]) for s, v in states.items()}
+            results = {
+                k: results[k].new_zeros(batch, results[k].shape[-1]).index_copy(0, rows, results[k])
+                for k in names
+            }
+        for name, values in recorded.items():
+            values.append(results[name])
 
-    def stacked(rows):
-        value = torch.stack(rows)
+    def stacked(values):
+        value = torch.stack(values)
         return turned(value, lengths) if call.reverse else value
 
-    return Answer(stacked(outputs), states, {k: stacked(v) for k, v in recorded.items()})
+    whole = {name: stacked(values) for name, values in recorded.items()}
+    return Answer(whole[traced.states[0]], states, {name: whole[name] for name in call.observe})
+
+
+def _rows(lengths: Tensor, t: int, device) -> Tensor | None:
+    """The sequences that have a step t, or `None` where all do.
+
+    The others are left out of it: a value that is thrown away may still give a gradient of NaN.
+    """
+    rows = (lengths > t).nonzero().squeeze(1)
+    return None if len(rows) == len(lengths) else rows.to(device)
+
+
+def _only(rows: Tensor, value):
+    if isinstance(value, Mapping):
+        return {k: v[rows] for k, v in value.items()}
+    return None if value is None else value[rows]
+
+
+def _put(old: Tensor, rows: Tensor, new: Tensor) -> Tensor:
+    kind = torch.promote_types(old.dtype, new.dtype)  # autocast makes them differ
+    return old.to(kind).index_copy(0, rows, new.to(kind))
 
 
 def _units(call: Call) -> int:
