@@ -75,8 +75,13 @@ def tr_filled(text: str) -> str:
         found = pattern.fullmatch(text)
         if found:
             inside = found.groupdict().items()
-            return korean.format(**{k: tr_filled(v) if v != text else v for k, v in inside})
+            return korean.format(**{k: _inner(v, text) for k, v in inside})
     return text
+
+
+def _inner(value: str, text: str) -> str:
+    """What fills a place: a phrase is said in Korean, a single word is somebody's name."""
+    return tr_filled(value) if " " in value and value != text else value
 
 
 def tr_error(error: UnrolledError) -> str:
