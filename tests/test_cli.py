@@ -74,10 +74,21 @@ def test_an_unknown_verb_exits_2_and_names_the_closest(unrolled):
     "arguments",
     [["doctor", "--nosuch"], ["cells", "show"], ["cells", "show", "lstm", "--input", "x"]],
 )
-def test_wrong_usage_exits_2(arguments, unrolled):
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments, unrolled):
     ran = unrolled(*arguments)
     assert ran.code == 2
-    assert "Error: " in ran.err
+    assert ran.out == ""
+    assert ran.err.startswith("Error: ")
+    assert "--help" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_wrong_usage_speaks_korean(unrolled):
+    ran = unrolled("cells", "show", "--lang", "ko")
+    assert ran.code == 2
+    assert ran.err == (
+        "오류: 인자 'CELL'이(가) 빠졌습니다. 도움말은 unrolled cells show --help에 있습니다.\n"
+    )
 
 
 def raising(monkeypatch, error):

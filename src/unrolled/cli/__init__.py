@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 import unrolled
 from unrolled import messages
 from unrolled.errors import UnrolledError, UsageError
-from unrolled.messages import tr, tr_error
+from unrolled.messages import tr, tr_error, tr_filled
 
 # name: (module, attribute, what --help says); in the order of a first day's work
 COMMANDS = {
@@ -32,6 +32,8 @@ COMMANDS = {
     "data": ("unrolled.cli.data", "app", "Datasets by name: list, fetch, verify, show."),
     "doctor": ("unrolled.cli.doctor", "doctor", "Look at this machine: compiler, devices, fonts."),
 }
+# The base of what typer raises for wrong usage: its own or click's, whichever it stands on.
+BadUsage: type[Exception] = typer.BadParameter.__mro__[2]
 _CONTEXT = {"help_option_names": ["--help", "-h"]}
 
 
@@ -113,22 +115,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rest = _take_language(list(sys.argv[1:] if arguments is None else arguments))
         command = typer.main.get_command(app)
         _dress(command)
-        command.main(args=rest, prog_name="unrolled", standalone_mode=True)
-    except UnrolledError as error:
+        code = command.main(args=rest, prog_name="unrolled", standalone_mode=False)
         sys.stdout.flush()
-        print(tr("Error: {message}", message=tr_error(error)), file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+    except UnrolledError as error:
+        _complain(tr_error(error))
+    except BadUsage as error:
+        _complain(_usage(error))
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except BrokenPipeError:
         _hush()
         sys.exit(1)
-    except SystemExit:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _hush()
-        raise
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> NoReturn:
+    sys.stdout.flush()
+    # the help, shown to who gave no verb, is no error's one line
+    said = message if "\n" in message else tr("Error: {message}", message=message)
+    print(said, file=sys.stderr)
+    sys.exit(2)
+
+
+def _usage(error) -> str:
+    """One line for an option or argument that typer refused."""
+    message = error.format_message()
+    if "\n" in message or error.ctx is None:
+        return message
+    said = tr_filled(message)
+    said = said if said[-1:] in ".?" else f"{said}."
+    return f"{said} {tr('See {command} --help.', command=error.ctx.command_path)}"
 
 
 def _take_language(arguments: list[str]) -> list[str]:
