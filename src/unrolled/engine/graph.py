@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import CellError
-from .primitives import CUTS, LEAVES, NAME, PRIMITIVES
+from .declared import kind, names, table, written
+from .primitives import CUTS, LEAVES, PRIMITIVES
+
+MOST = 1000  # nodes of a graph in a file: a cell has tens
 
 
 class Node(NamedTuple):
@@ -44,33 +47,56 @@ class Graph(NamedTuple):
     @classmethod
     def from_json(cls, data: Any) -> "Graph":
         """The graph that `to_json` wrote; every node is checked, nothing is evaluated."""
-        try:
-            nodes = tuple(_read_node(k, *row) for k, row in enumerate(data["nodes"]))
-            outputs = {str(k): int(v) for k, v in data["outputs"].items()}
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise CellError(
-                "the cell's graph cannot be read",
-                expected="nodes and outputs as `to_json` writes them",
-                got=f"{type(error).__name__}: {error}",
-                fix="Write the model again.",
-            ) from None
-        if not nodes or not all(0 <= v < len(nodes) for v in outputs.values()):
-            raise CellError("the cell's graph has results that are not nodes of it")
+        data = table(data, "the graph")
+        rows = data.get("nodes")
+        if not isinstance(rows, list) or not 0 < len(rows) <= MOST:
+            got = f"{len(rows)}" if isinstance(rows, list) else kind(rows)
+            raise CellError("the graph's nodes", expected=f"a list of 1 to {MOST} nodes", got=got)
+        nodes = tuple(_read_node(k, row) for k, row in enumerate(rows))
+        outputs = table(data.get("outputs"), "the graph's outputs")
+        names(list(outputs), "the graph's output")
+        for name, k in outputs.items():
+            if not _is_index(k, len(nodes)):
+                raise CellError(
+                    f"the graph's output {name!r}",
+                    expected=f"a node, from 0 to {len(nodes) - 1}",
+                    got=kind(k),
+                )
         return cls(nodes, outputs)
 
 
-def _read_node(k: int, op: Any, args: Any, attr: Any) -> Node:
+def _is_index(value: Any, below: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below
+
+
+def _read_node(k: int, row: Any) -> Node:
+    where = f"the graph's node {k}"
+    if not isinstance(row, list) or len(row) != 3:
+        raise CellError(where, expected="a list [operation, operands, of what]", got=kind(row))
+    op, args, attr = row
+    if not isinstance(op, str) or op not in (*LEAVES, *CUTS, *PRIMITIVES):
+        raise CellError(
+            where,
+            expected="an operation that is known",
+            got=kind(op),
+            fix="Add a primitive of your own with `add_primitive` before loading.",
+        )
     arity = 0 if op in LEAVES else 1 if op in CUTS else PRIMITIVES[op].arity
-    args = tuple(int(a) for a in args)
-    if len(args) != arity or not all(0 <= a < k for a in args):
-        raise ValueError(f"node {k}, {op}, has operands {args}")
+    fits = isinstance(args, list) and len(args) == arity
+    if not fits or not all(_is_index(a, k) for a in args):
+        raise CellError(
+            f"{where}, {op}",
+            expected=f"a list of operands, {arity} of them, each the whole number of an earlier "
+            "node",
+            got=f"has operands {str(args)[:40]}",
+        )
     if op == "const":
-        return Node(op, args, float(attr))
+        return Node(op, (), written(attr, f"{where}, {op}"))
     if op in LEAVES or op in CUTS:
-        if not (isinstance(attr, str) and NAME.match(attr)):
-            raise ValueError(f"node {k}, {op}, is of {attr!r}")
-        return Node(op, args, attr)
-    return Node(op, args, None)
+        return Node(op, tuple(args), names([attr], f"{where}, {op} of")[0])
+    if attr is not None:
+        raise CellError(f"{where}, {op}", expected="of nothing", got=kind(attr))
+    return Node(op, tuple(args), None)
 
 
 class Builder:
@@ -78,7 +104,7 @@ class Builder:
 
     def __init__(self, nodes: Sequence[Node] = ()):
         self.nodes: list[Node] = list(nodes)
-        self._index = {node: k for k, node in enumerate(self.nodes)}
+        self._index = {_key(node): k for k, node in enumerate(self.nodes)}
 
     def add(self, op: str, *operands: "Symbol | float", attr: str | float | None = None):
         """The symbol of this operation; an equal one that is there already is used again."""
@@ -86,8 +112,7 @@ class Builder:
         return Symbol(self, self._add(Node(op, args, attr)))
 
     def _add(self, node: Node) -> int:
-        # 0.0 == -0.0 and True == 1.0 as dictionary keys: repr tells numbers apart.
-        key = node if node.op != "const" else Node("const", (), repr(node.attr))
+        key = _key(node)
         if key not in self._index:
             self._index[key] = len(self.nodes)
             self.nodes.append(node)
@@ -108,6 +133,11 @@ class Builder:
         if math.isnan(value):
             raise CellError(f"an operand of {op} in the step", expected="a number", got="NaN")
         return self._add(Node("const", (), float(value)))
+
+
+def _key(node: Node) -> Node:
+    # 0.0 == -0.0 as dictionary keys, and they are not the same number: repr tells them apart.
+    return node if node.op != "const" else Node("const", (), repr(node.attr))
 
 
 def _kind(value) -> str:

@@ -3,6 +3,7 @@
 Called on symbols they are typed into a graph, called on tensors they are computed.
 """
 
+import keyword
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,9 +77,9 @@ def _apply(name: str, *operands):
     for operand in operands:
         if hasattr(type(operand), "builder"):  # a Symbol
             return operand.builder.add(name, *operands)
-    from .reference import VALUES  # late: only tensors need PyTorch
+    from .reference import compute  # late: only tensors need PyTorch
 
-    return VALUES[name](*operands)
+    return compute(name, *operands)
 
 
 def sigmoid(a):
@@ -177,7 +178,7 @@ def add_primitive(
         latex: its LaTeX, likewise.
 
     Raises:
-        CellError: the name is taken or is not a name.
+        CellError: the name is taken or is not a name, or the derivative cannot be typed.
 
     Example:
         >>> import torch
@@ -185,20 +186,62 @@ def add_primitive(
         >>> square(torch.tensor(3.0))
         tensor(9.)
     """
-    if name in PRIMITIVES or name in LEAVES + CUTS or not NAME.match(name):
+    word = NAME.match(name) and not keyword.iskeyword(name)
+    if name in PRIMITIVES or name in LEAVES + CUTS or not word:
         raise CellError(
             f"the primitive {name!r}",
             expected="a new name",
-            got="a name that is taken" if NAME.match(name) else "not a name",
+            got="a name that is taken" if word else "not a name",
             fix=f"Taken: {', '.join([*PRIMITIVES, *LEAVES, *CUTS])}.",
         )
     from .reference import VALUES
 
     _primitive(name, arity, derivative, latex=latex)
+    try:
+        _check_derivative(name)
+    except CellError as error:
+        del PRIMITIVES[name]
+        raise CellError(
+            f"the derivative of {name}: {error.what}",
+            expected=error.expected,
+            got=error.got,
+            fix=error.fix,
+        ) from None
     VALUES[name] = value
     if c is not None:
         USER_C[name] = c
     return lambda *operands: _apply(name, *operands)
+
+
+def _check_derivative(name: str) -> None:
+    """Type it once on symbols, as the compiler will."""
+    from .graph import Builder  # late: graphs are made of primitives
+
+    builder, arity = Builder(), PRIMITIVES[name].arity
+    operands = [builder.add("state", attr=f"v{k}") for k in range(arity)]
+    expected = f"{arity} partial derivative{'s' * (arity > 1)} in a tuple"
+    try:
+        partials = PRIMITIVES[name].derivative(builder.add(name, *operands), *operands)
+    except CellError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a user's function raises, in one line
+        raise CellError(
+            "it cannot be typed",
+            expected="a function of the result and the operands",
+            got=f"{type(error).__name__}: {error}",
+        ) from None
+    if not isinstance(partials, tuple):
+        raise CellError(
+            "its result",
+            expected=f"{expected}, a tuple",
+            got=f"a {type(partials).__name__}",
+            fix="A tuple of one ends in a comma: `lambda y, a: (2.0 * a,)`.",
+        )
+    if len(partials) != arity:
+        raise CellError("its result", expected=expected, got=len(partials))
+    for partial in partials:
+        if partial is not None:
+            builder._operand(partial, "the derivative")
 
 
 USER_C: dict[str, str] = {}

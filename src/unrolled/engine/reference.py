@@ -42,6 +42,18 @@ VALUES: dict[str, Callable[..., Any]] = {
 }
 
 
+def compute(name: str, *operands):
+    """The value of a primitive, of tensors and numbers; of numbers alone it is a number."""
+    if any(isinstance(v, Tensor) for v in operands):
+        return VALUES[name](*operands)
+    return _of_numbers(name, *operands)
+
+
+@torch.compiler.assume_constant_result
+def _of_numbers(name: str, *operands: float) -> float:
+    return float(VALUES[name](*(torch.tensor(v, dtype=torch.float64) for v in operands)))
+
+
 def _tensors(a, b) -> tuple[Tensor, Tensor]:
     like = a if isinstance(a, Tensor) else b
     a, b = (v if isinstance(v, Tensor) else torch.full_like(like, v) for v in (a, b))
@@ -125,7 +137,7 @@ def evaluate(
             v = values[node.args[0]]
             value = products.norm(name, v) if node.op == "norm" else F.linear(v, params.projs[name])
         else:
-            value = VALUES[node.op](*(values[a] for a in node.args))
+            value = compute(node.op, *(values[a] for a in node.args))
         values.append(value)
     like = next(iter(states.values()))
     return {k: _shaped(values[v], like) for k, v in traced.graph.outputs.items()}

@@ -3,15 +3,12 @@
 What a step may not do (look at a value, call PyTorch) is refused with what to write instead.
 """
 
-import keyword
 from collections.abc import Mapping
 
 from ..errors import CellError, UnrolledError
+from . import declared
 from .graph import Builder, Graph, Symbol
-from .primitives import NAME
 from .traced import Traced, check, state_widths
-
-RESERVED = {"ih", "hh", "hr", "x", "u", "w", "norm", "proj", "self"}
 
 
 class Namespace:
@@ -63,58 +60,52 @@ def trace(cell) -> Traced:
     """
     name = cell.name
     try:
-        gates, states = _names(cell.gates, "gates"), _names(cell.states, "states")
+        gates = declared.names(cell.gates, "gate")
+        states = declared.names(cell.states, "state")
         if not states:
             raise CellError("no states", expected="at least one", fix='Say `states = "h"`.')
-        clash = sorted(set(gates) & set(cell.hyper))
-        if clash:
-            raise CellError(f"{clash[0]!r} is a gate and a hyper-parameter", fix="Rename one.")
-        init = {s: float(cell.init.get(s, 0.0)) for s in states}
-        unknown = [k for k in (*cell.init, *cell.learned) if k not in states]
-        if unknown:
+        init = declared.table(cell.init, "init", states)
+        hyper = declared.table(cell.hyper, "hyper")
+        if clash := [g for g in declared.names(list(hyper), "hyper-parameter") if g in gates]:
             raise CellError(
-                f"init of {unknown[0]!r}", expected=f"one of the states {states}", got=unknown[0]
+                f"{clash[0]!r} is a gate and a hyper-parameter",
+                expected="a name for each",
+                got=clash[0],
+                fix="Rename one.",
             )
+        hyper = {k: declared.number(getattr(cell, k), f"hyper-parameter {k}") for k in hyper}
         graph = _run(cell, gates, states)
         traced = Traced(
-            name=name,
+            name=declared.cell_name(name),
             gates=gates,
             states=states,
             graph=graph,
             widths=state_widths(graph, states),
-            init=init,
-            learned=tuple(cell.learned),
-            structure=dict(cell.structure),
-            heads=int(cell.heads),
-            window=int(cell.window),
-            hyper={k: float(getattr(cell, k)) for k in cell.hyper},
-            start=dict(cell.start),
-            layer_norm=bool(cell.layer_norm),
-            kernel=cell.kernel,
-            labels=dict(cell.labels),
-            paper=cell.paper.strip(),
+            init={s: declared.number(init.get(s, 0.0), f"init of {s!r}") for s in states},
+            learned=declared.names(cell.learned, "learned"),
+            structure=declared.structure(cell.structure),
+            heads=declared.whole(cell.heads, "heads"),
+            window=declared.whole(cell.window, "window", declared.WIDEST),
+            hyper=hyper,
+            start=declared.start(cell.start),
+            layer_norm=declared.truth(cell.layer_norm, "layer_norm"),
+            kernel=declared.text(cell.kernel, "kernel"),
+            labels=declared.labels(cell.labels),
+            paper=declared.text(cell.paper, "paper").strip(),
         )
+        if own := [n for n in traced.norms if n[:2] in ("x_", "u_") and n[2:] in gates]:
+            raise CellError(
+                f"norm.{own[0]}",
+                expected="another name",
+                got="the one that the layer's option layer_norm uses",
+                fix="Choose another name.",
+            )
         check(traced)
     except UnrolledError as error:
         raise CellError(
             f"cell {name}: {error.what}", expected=error.expected, got=error.got, fix=error.fix
         ) from None
     return traced
-
-
-def _names(text, what: str) -> tuple[str, ...]:
-    names = tuple(text.split()) if isinstance(text, str) else tuple(text)
-    for n in names:
-        if not NAME.match(n) or keyword.iskeyword(n) or n in RESERVED:
-            raise CellError(
-                f"{what} {n!r}",
-                expected="letters, digits and underscores, beginning with a letter",
-                got="a reserved word" if n in RESERVED or keyword.iskeyword(n) else repr(n),
-                fix="Choose another name.",
-            )
-    if len(set(names)) < len(names):
-        raise CellError(f"{what} {' '.join(names)!r}", expected="each name once", got="one twice")
-    return names
 
 
 def _run(cell, gates, states) -> Graph:
@@ -183,7 +174,7 @@ def _results(results, states, builder) -> dict[str, int]:
             got=f"no {missing[0]}",
             fix=f"Add `{missing[0]}=…` to the dict it returns.",
         )
-    _names([k for k in results if k not in states], "the observed value")
+    declared.names([k for k in results if k not in states], "the observed value")
     order = {s: results[s] for s in states} | dict(results)
     for k, v in order.items():
         if not isinstance(v, (Symbol, int, float)):

@@ -3,14 +3,15 @@
 `trace` makes it from a step, `Traced.from_json` from a file; both are checked here in the same way.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import CellError
+from . import declared
 from .graph import Graph
-
-STRUCTURES = ("shared", "antisymmetric", "blocks")
+from .primitives import NAME
 
 
 @dataclass(frozen=True)
@@ -116,25 +117,61 @@ class Traced:
 
     @classmethod
     def from_json(cls, data: Any) -> "Traced":
-        """The cell that `to_json` wrote, checked as a new one is; nothing in it is executed."""
+        """The cell that `to_json` wrote, checked as a new one is; nothing in it is executed.
+
+        Raises:
+            CellError: what stands there is no cell; says which part is wrong.
+        """
         try:
-            known = {k: data[k] for k in cls.__dataclass_fields__ if k in data}
-            for key in ("gates", "states", "learned"):
-                known[key] = tuple(str(v) for v in known.get(key, ()))
-            known["init"] = {str(k): float(v) for k, v in data["init"].items()}
-            known["labels"] = {k: (str(a), str(b)) for k, (a, b) in data["labels"].items()}
-            known["graph"] = Graph.from_json(data["graph"])
-            known["hyper"] = {str(k): float(v) for k, v in known.get("hyper", {}).items()}
-            traced = cls(**known)
+            data = declared.table(data, "what stands there", cls.__dataclass_fields__)
+            traced = cls(
+                **{
+                    key: _read(key, data[key])
+                    for key in cls.__dataclass_fields__
+                    if key in data or key in NEEDED
+                }
+            )
             check(traced)
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        except KeyError as error:
             raise CellError(
-                "the cell in the file cannot be read",
-                expected="a cell as `Traced.to_json` writes it",
-                got=f"{type(error).__name__}: {error}",
-                fix="Write the model again.",
+                "the cell in the file", expected=f"its {error.args[0]}", got="none"
+            ) from None
+        except CellError as error:
+            raise CellError(
+                f"the cell in the file: {error.what}",
+                expected=error.expected,
+                got=error.got,
+                fix=error.fix or "Write the model again.",
             ) from None
         return traced
+
+
+NEEDED = ("name", "gates", "states", "graph", "widths", "init")
+
+
+def _read(key: str, value: Any) -> Any:
+    """One field of a cell, from plain JSON."""
+    if key in ("gates", "states", "learned"):
+        if not isinstance(value, list):
+            raise CellError(key, expected="a list of names", got=declared.kind(value))
+        return declared.names(value, key)
+    if key in ("init", "hyper"):
+        pairs = declared.table(value, key).items()
+        return {k: declared.written(v, f"{key} of {k!r}") for k, v in pairs}
+    if key in ("heads", "window"):
+        return declared.whole(value, key, declared.WIDEST)
+    if key in ("kernel", "paper"):
+        return declared.text(value, key)
+    reader: dict[str, Any] = {
+        "name": declared.cell_name,
+        "graph": Graph.from_json,
+        "structure": declared.structure,
+        "start": declared.start,
+        "labels": declared.labels,
+        "widths": lambda v: declared.table(v, "widths"),
+        "layer_norm": lambda v: declared.truth(v, "layer_norm"),
+    }
+    return reader[key](value)
 
 
 def node_widths(graph: Graph, states: Mapping[str, str]) -> list[str]:
@@ -186,7 +223,6 @@ def state_widths(graph: Graph, states: tuple[str, ...]) -> dict[str, str]:
 
 def check(traced: Traced) -> None:
     """Raise where the declaration and the graph do not fit together."""
-    ops = {n.op for n in traced.graph.nodes}
     used = {*traced.x_gates, *traced.u_gates}
     idle = [g for g in traced.gates if g not in used]
     if idle:
@@ -196,34 +232,122 @@ def check(traced: Traced) -> None:
             got="neither",
             fix="Use it, or take it out of `gates`.",
         )
-    leaf = {"x": traced.gates, "u": traced.gates, "state": traced.states}
+    leaf = {"x": traced.gates, "u": traced.gates, "state": traced.states, "noise": traced.states}
     for node in traced.graph.nodes:
         if node.op in leaf and node.attr not in leaf[node.op]:
-            raise CellError(f"the graph reads {node.op} {node.attr!r}, which is not declared")
+            raise CellError(
+                f"the graph reads {node.op} {node.attr!r}",
+                expected=f"one of {' '.join(leaf[node.op]) or 'none'}",
+                got=f"{node.attr}",
+            )
+        if isinstance(node.attr, str) and not NAME.match(node.attr):
+            raise CellError(
+                f"{node.op}.{node.attr}",
+                expected="letters, digits and underscores, beginning with a letter",
+                got=repr(node.attr),
+            )
     for op in ("norm", "proj"):
         used_as = [n.attr for n in traced.graph.nodes if n.op == op]
-        if len(used_as) != len(set(used_as)):
+        twice = [name for k, name in enumerate(used_as) if name in used_as[:k]]
+        if twice:
             raise CellError(
-                f"{op}.{used_as[-1]} is used on two values",
+                f"{op}.{twice[0]} is used on two values",
+                expected=f"one value for each {op}",
+                got="two",
                 fix="Give each value a name of its own.",
             )
     if missing := [s for s in traced.states if s not in traced.graph.outputs]:
         raise CellError(f"the graph does not make the state {missing[0]!r}")
-    if set(traced.widths) != set(traced.states) or set(traced.init) != set(traced.states):
-        raise CellError("widths and initial values do not name the states")
-    widths = node_widths(traced.graph, traced.widths)
-    operands = {widths[n.args[0]] for n in traced.graph.nodes if n.op == "u"}
-    if len(operands) > 1 or "1" in operands:
-        raise CellError("U multiplies values of different widths", fix="Project all, or none.")
-    for side, names in traced.structure.items():
-        unknown = [n for n in names.split() if n not in STRUCTURES]
-        if side not in ("x", "u") or unknown or (side == "x" and names not in ("", "shared")):
+    if set(traced.init) != set(traced.states):
+        raise CellError(
+            "init", expected=f"the states {' '.join(traced.states)}", got=" ".join(traced.init)
+        )
+    for state in traced.learned:
+        if state not in traced.states or math.isinf(traced.init[state]):
             raise CellError(
-                f"structure of {side!r}",
-                expected=f"for u any of {', '.join(STRUCTURES)}; for x shared",
-                got=names,
+                f"learned {state!r}",
+                expected=f"states that start finite, of {' '.join(traced.states)}",
+                got=state,
             )
-    if traced.window < 1 or traced.heads < 1:
-        raise CellError("window and heads", expected="1 or more", got="less")
-    if traced.window > 1 and "x" not in ops:
-        raise CellError("a window over inputs that the step never reads")
+    _check_widths(traced)
+    _check_structure(traced)
+    _check_start(traced)
+
+
+def _check_widths(traced: Traced) -> None:
+    made = state_widths(traced.graph, traced.states)
+    if dict(traced.widths) != made:
+        raise CellError("widths of the states", expected=made, got=str(dict(traced.widths))[:60])
+    widths = node_widths(traced.graph, made)
+    operands = {
+        op: {widths[n.args[0]] for n in traced.graph.nodes if n.op == op}
+        for op in ("u", "norm", "proj")
+    }
+    for op, found in operands.items():
+        if "1" in found:
+            raise CellError(
+                f"{op} of a number",
+                expected="a value of the step, such as a state or a gate",
+                got="a number",
+                fix="A number is the same for every unit; multiply the result by it.",
+            )
+    if len(operands["u"]) > 1:
+        raise CellError(
+            "U multiplies values of different widths",
+            expected="values that are all projected, or none",
+            got="H and P",
+            fix="Project all, or none.",
+        )
+    if "P" in operands["proj"]:
+        raise CellError(
+            "a projection of a projected value",
+            expected="a value of H units",
+            got="one of P",
+            fix="Project once.",
+        )
+
+
+def _check_structure(traced: Traced) -> None:
+    kinds = traced.structure.get("u", "").split()
+    if "antisymmetric" in kinds and traced.operand_width == "P":
+        raise CellError(
+            "structure of 'u'",
+            expected="a U that is square",
+            got="a projected operand and `antisymmetric`",
+            fix="Take out `antisymmetric` or the projection.",
+        )
+    if traced.heads > 1 and "blocks" not in kinds:
+        raise CellError(
+            f"{traced.heads} heads",
+            expected='`structure = {"u": "blocks"}` with them',
+            got=traced.structure.get("u") or "no structure",
+            fix="Declare it, or take heads out.",
+        )
+    if traced.window > 1 and not traced.x_gates:
+        raise CellError(
+            f"a window of {traced.window} inputs",
+            expected="a step that reads x",
+            got="none",
+            fix="Take window out.",
+        )
+    if traced.window > 1 and "inputs" in traced.states:
+        raise CellError(
+            "the state 'inputs' of a cell with a window",
+            expected="another name",
+            got="the name of the state that keeps the last inputs",
+            fix="Choose another name.",
+        )
+
+
+def _check_start(traced: Traced) -> None:
+    both = tuple(g for g in traced.gates if g in (*traced.x_gates, *traced.u_gates))
+    known = {"x": traced.x_gates, "u": traced.u_gates, "b": both, "w": traced.weights}
+    for key in traced.start:
+        side, dot, of = key.partition(".")
+        if side not in known or (dot and of not in known[side]):
+            raise CellError(
+                f"start of {key!r}",
+                expected="x, u, b or w, alone or with a gate or weight, such as "
+                f"{side if side in known else 'b'}.{(known.get(side) or both or ('k',))[0]}",
+                got=key,
+            )
