@@ -8,6 +8,7 @@ matrices are made effective here, in PyTorch, so that no backend has to know the
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from ..engine.call import Params
 from ..engine.traced import Traced, node_widths
-from ..errors import CellError, ShapeError
+from ..errors import ShapeError
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,6 @@ def initialise(traced: Traced, sizes: Sizes, named: Mapping[str, Tensor]) -> Non
     """Give parameters their first values, in place: PyTorch's, then what the cell says otherwise.
 
     Draws in the order of the parameters, as `torch.nn` does, so that one seed gives both the same.
-
-    Raises:
-        CellError: the cell's `start` names no parameter or no way of initialising.
     """
     bound = 1.0 / math.sqrt(sizes.units) if sizes.units else 0.0
     with torch.no_grad():
@@ -111,59 +109,56 @@ def initialise(traced: Traced, sizes: Sizes, named: Mapping[str, Tensor]) -> Non
                 value.uniform_(-bound, bound)
         for key, way in traced.start.items():
             for part in _parts(traced, sizes, key, named):
-                _fill(part, way, f"start of {key!r} in cell {traced.name}")
+                _fill(part, way)
 
 
 def _parts(traced: Traced, sizes: Sizes, key: str, named) -> Iterator[Tensor]:
+    """The parts of the parameters that a key of `start` speaks of, each to be filled by itself."""
     side, _, gate = key.partition(".")
-    if side == "w" and (not gate or gate in traced.weights):
+    if side == "w":
         yield from (named[f"w_{name}"] for name in ([gate] if gate else traced.weights))
-        return
-    matrix = {"x": "weight_ih", "u": "weight_hh", "b": "bias_ih"}.get(side)
-    gates = traced.u_gates if side == "u" else traced.x_gates
-    if matrix is None or (gate and gate not in gates):
-        raise CellError(
-            f"start of {key!r} in cell {traced.name}",
-            expected="x, u, b or w, alone or with a gate or weight: `b.f`",
-            got=key,
+    elif side == "b":
+        first, second = (
+            dict(zip(gates, named[name].split(sizes.units), strict=True)) if name in named else {}
+            for name, gates in (("bias_ih", traced.x_gates), ("bias_hh", traced.u_gates))
         )
-    if matrix not in named:
-        return
-    blocks = named[matrix].split(sizes.units)
-    if side == "b" and "bias_hh" in named:  # the two biases add up: one carries the value
-        for other in named["bias_hh"].split(sizes.units):
-            if not gate or other is named["bias_hh"].split(sizes.units)[traced.u_gates.index(gate)]:
+        for name in [gate] if gate else traced.gates:
+            both = [side[name] for side in (first, second) if name in side]
+            for other in both[1:]:  # the two biases add up: one carries the value
                 other.zero_()
-    if gate and len(blocks) > 1:
-        yield blocks[gates.index(gate)]
-    else:
-        yield from blocks
+            yield from both[:1]
+    elif (matrix := {"x": "weight_ih", "u": "weight_hh"}[side]) in named:
+        blocks = named[matrix].split(sizes.units)
+        gates = traced.u_gates if side == "u" else traced.x_gates
+        heads = traced.heads if side == "u" else 1
+        for block in [blocks[gates.index(gate)]] if gate and len(blocks) > 1 else blocks:
+            yield from block.chunk(heads)  # each block of a block-diagonal U is a matrix
 
 
-def _fill(value: Tensor, way, where: str) -> None:
-    if isinstance(way, (int, float)) and not isinstance(way, bool):
-        value.fill_(way)
-    elif way == "zeros":
+def _fill(value: Tensor, way: Any) -> None:
+    how, *numbers = way if isinstance(way, tuple) else (way,)
+    if not value.numel():
+        return
+    if isinstance(how, (int, float)):
+        value.fill_(how)
+    elif how == "zeros":
         value.zero_()
-    elif way == "ones":
+    elif how == "ones":
         value.fill_(1.0)
-    elif way == "orthogonal":
+    elif how == "orthogonal":
         nn.init.orthogonal_(value)
-    elif way == "identity":
+    elif how == "identity":
         nn.init.eye_(value)
-    elif way == "xavier":
+    elif how == "xavier":
         nn.init.xavier_uniform_(value)
-    elif isinstance(way, (tuple, list)) and len(way) == 3 and way[0] == "uniform":
-        value.uniform_(float(way[1]), float(way[2]))
-    elif isinstance(way, (tuple, list)) and len(way) == 2 and way[0] == "normal":
-        value.normal_(0.0, float(way[1]))
-    else:
-        raise CellError(
-            where,
-            expected="a number, zeros, ones, orthogonal, identity, xavier, "
-            '("uniform", low, high) or ("normal", deviation)',
-            got=repr(way),
-        )
+    elif how == "uniform":
+        value.uniform_(*numbers)
+    elif how == "normal":
+        value.normal_(0.0, *numbers)
+    elif how == "logit":  # a sigmoid of it is uniform
+        value.uniform_(*numbers).logit_()
+    elif how == "chrono":  # memories of 1 to T steps (Tallec and Ollivier 2018, arXiv:1804.11188)
+        value.uniform_(1.0, max(numbers[0] - 1.0, 1.0)).log_()
 
 
 def effective(
