@@ -29,10 +29,10 @@ from ..engine.primitives import (
     tanh,
 )
 from ..errors import CellError
-from . import elman, gru, linear, lstm, multiscale, xlstm
+from . import differential, elman, gru, linear, lstm, minimal, xlstm
 from .cell import Cell
 
-FAMILIES = (elman, lstm, gru, linear, multiscale, xlstm)
+FAMILIES = (elman, lstm, gru, minimal, linear, differential, xlstm)
 
 CATALOGUE: dict[str, type[Cell]] = {
     kind.name: kind

@@ -4,9 +4,11 @@ A step is typed as in the paper. `x.k` is (W x + b_ih)_k, `u.k(v)` is (U v + b_h
 of one value a unit, `norm.k(v)` a normalisation over the units, `proj.k(v)` a projection.
 """
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from ..engine import declared
 from ..engine.trace import trace
 from ..engine.traced import Traced
 from ..errors import CellError
@@ -24,11 +26,13 @@ class Cell:
     - `hyper`: scalar hyper-parameters, `{"dt": 1.0}`: `self.dt` in the step, `LEM(dt=0.5)` outside;
     - `structure`: `{"x": "shared"}` (all gates share one matrix), `{"u": "shared antisymmetric"}`
       (U = M - M^T - gamma I, gamma a hyper-parameter), `{"u": "blocks"}` (block-diagonal, `heads`
-      blocks);
+      blocks), `{"w": "shared"}` (all units share one value of each weight);
     - `window`: how many inputs, ending at this one, x.k reads (the earlier ones are streaming
       state);
     - `start`: how parameters are initialised: `{"u": "orthogonal", "b.f": 1.0, "w.p": "zeros"}`,
-      PyTorch's uniform(-1/sqrt(H), 1/sqrt(H)) where nothing is said;
+      `("logit", low, high)` (its sigmoid is uniform between them), `("chrono", T)` (a gate's bias
+      for memories of up to T steps, Tallec and Ollivier 2018, arXiv:1804.11188), PyTorch's
+      uniform(-1/sqrt(H), 1/sqrt(H)) where nothing is said;
     - `layer_norm`: whether W x and U v are normalised, per gate, before the bias;
     - `kernel`: which of PyTorch's kernels computes the same, if one does;
     - `labels`: gate or state → (word in English, word in Korean);
@@ -75,22 +79,28 @@ class Cell:
                     got=key,
                     fix="Declare it in `hyper`.",
                 )
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise CellError(
-                    f"cell {self.name}: hyper-parameter {key}",
-                    expected="a number",
-                    got=f"a {type(value).__name__}",
-                )
+            if key in self.hyper:
+                declared.number(value, f"cell {self.name}: hyper-parameter {key}")
+            else:
+                declared.whole(value, f"cell {self.name}: {key}")
             setattr(self, key, value)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         own = cls.__dict__
-        cls.name = own.get("name") or cls.__name__.lower()
+        cls.name = declared.cell_name(own.get("name", cls.__name__.lower()))
         _check_types(cls)
         for key, value in cls.hyper.items():
+            if key in _ATTRIBUTES:
+                raise CellError(
+                    f"cell {cls.name}: hyper-parameter {key!r}",
+                    expected="a name that is not an attribute of Cell",
+                    got=key,
+                    fix="Choose another name.",
+                )
             if key not in own:
-                setattr(cls, key, float(value))
+                where = f"cell {cls.name}: hyper-parameter {key}"
+                setattr(cls, key, declared.number(value, where))
         if cls.step is None:
             raise CellError(
                 f"cell {cls.name}: no step",
@@ -130,12 +140,21 @@ def _check_types(cls) -> None:
                 got=f"a {type(value).__name__}",
                 fix=f"Write `{key} = …` as the documentation of Cell shows.",
             )
-    known = set(dir(Cell)) | set(cls.hyper)
-    for key in cls.__dict__:
+    known = [*_ATTRIBUTES, *map(str, cls.hyper)]
+    for key, value in cls.__dict__.items():
         if not key.startswith("_") and key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            helper = f"The name of a helper begins with an underscore: `_{key}`."
             raise CellError(
                 f"cell {cls.name}: unknown attribute {key!r}",
-                expected=f"one of {', '.join(sorted(k for k in known if not k.startswith('_')))}",
+                expected=f"one of {', '.join(known)}",
                 got=key,
-                fix="Put numbers into `hyper`; correct the name otherwise.",
+                fix=f"Did you mean `{close[0]}`?"
+                if close
+                else helper
+                if callable(value)
+                else "A number is declared in `hyper`.",
             )
+
+
+_ATTRIBUTES = sorted(k for k in dir(Cell) if not k.startswith("_"))

@@ -1,6 +1,6 @@
-"""The simple recurrent networks: one state, no gates. Declarations in, cells out."""
+"""The simple recurrent networks: an activation of the input and the state, and no gates."""
 
-from ..engine.primitives import relu, tanh
+from ..engine.primitives import relu, sigmoid, tanh
 from .cell import Cell
 
 ELMAN_1990 = """
@@ -21,6 +21,16 @@ LE_2015 = """
   author  = {Le, Quoc V. and Jaitly, Navdeep and Hinton, Geoffrey E.},
   journal = {arXiv:1504.00941},
   year    = {2015}
+}
+"""
+
+MIKOLOV_2014 = """
+@article{mikolov2014learning,
+  title   = {Learning Longer Memory in Recurrent Neural Networks},
+  author  = {Mikolov, Tomas and Joulin, Armand and Chopra, Sumit and Mathieu, Michael and Ranzato,
+             Marc'Aurelio},
+  journal = {arXiv:1412.7753},
+  year    = {2014}
 }
 """
 
@@ -46,3 +56,26 @@ class RNNReLU(Cell):
 
     def step(self, x, u, h):
         return dict(h=relu(x.a + u.a(h)))
+
+
+class SCRN(Cell):
+    """Structurally constrained network: a slow context feeds h (Mikolov and others 2014).
+
+    There are as many context units as hidden ones, and the layer's output is h: the paper's output
+    layer reads s beside it.
+    """
+
+    gates, states, hyper = "a b p", "h s", {"alpha": 0.95}
+    labels = {
+        "a": ("activation", "활성"),
+        "b": ("input of the context", "문맥의 입력"),
+        "p": ("context as h sees it", "은닉 상태가 보는 문맥"),
+        "h": ("hidden state", "은닉 상태"),
+        "s": ("context", "문맥"),
+    }
+    paper = MIKOLOV_2014
+    alpha: float
+
+    def step(self, x, u, h, s):
+        s = (1 - self.alpha) * x.b + self.alpha * s
+        return dict(h=sigmoid(u.p(s) + x.a + u.a(h)), s=s)

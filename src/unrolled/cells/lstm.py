@@ -12,6 +12,18 @@ LABELS = {
     "c": ("cell state", "셀 상태"),
 }
 
+HOCHREITER_1997 = """
+@article{hochreiter1997long,
+  title   = {Long Short-Term Memory},
+  author  = {Hochreiter, Sepp and Schmidhuber, J{\\"u}rgen},
+  journal = {Neural Computation},
+  volume  = {9},
+  number  = {8},
+  pages   = {1735--1780},
+  year    = {1997}
+}
+"""
+
 GERS_2000 = """
 @article{gers2000learning,
   title   = {Learning to Forget: Continual Prediction with {LSTM}},
@@ -66,6 +78,34 @@ BA_2016 = """
   year    = {2016}
 }
 """
+
+KRAUSE_2016 = """
+@article{krause2016multiplicative,
+  title   = {Multiplicative {LSTM} for Sequence Modelling},
+  author  = {Krause, Ben and Lu, Liang and Murray, Iain and Renals, Steve},
+  journal = {arXiv:1609.07959},
+  year    = {2016}
+}
+"""
+
+
+class FirstLSTM(Cell):
+    """LSTM without a forget gate, as first published (Hochreiter and Schmidhuber 1997).
+
+    Candidate and output are squashed to (-2, 2) and (-1, 1) as in the paper's experiments; the
+    gradient is whole, where the paper cuts it at the gates.
+    """
+
+    name = "lstm-1997"
+    gates, states = "i g o", "h c"
+    labels = {k: LABELS[k] for k in ("i", "g", "o", "h", "c")}
+    paper = HOCHREITER_1997
+
+    def step(self, x, u, h, c):
+        i, o = sigmoid(x.i + u.i(h)), sigmoid(x.o + u.o(h))
+        g = 4 * sigmoid(x.g + u.g(h)) - 2
+        c = c + i * g
+        return dict(h=o * (2 * sigmoid(c) - 1), c=c, i=i, g=g, o=o)
 
 
 class LSTM(Cell):
@@ -135,3 +175,22 @@ class LayerNormLSTM(Cell):
         g, o = tanh(x.g + u.g(h)), sigmoid(x.o + u.o(h))
         c = f * c + i * g
         return dict(h=o * tanh(norm.c(c)), c=c, i=i, f=f, g=g, o=o)
+
+
+class MultiplicativeLSTM(Cell):
+    """LSTM whose gates see h through a factor that the input makes (Krause and others 2016).
+
+    Both factors of m have biases here; without biases (`bias=False`) m is the paper's.
+    """
+
+    name = "multiplicative-lstm"
+    gates, states = "m i f g o", "h c"
+    labels = {**LABELS, "m": ("intermediate state", "중간 상태")}
+    paper = KRAUSE_2016
+
+    def step(self, x, u, h, c):
+        m = x.m * u.m(h)
+        i, f = sigmoid(x.i + u.i(m)), sigmoid(x.f + u.f(m))
+        g, o = tanh(x.g + u.g(m)), sigmoid(x.o + u.o(m))
+        c = f * c + i * g
+        return dict(h=o * tanh(c), c=c, m=m, i=i, f=f, g=g, o=o)

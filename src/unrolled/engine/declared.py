@@ -19,7 +19,7 @@ LONGEST = 64  # letters of a name
 WIDEST = 1000  # inputs of a window
 WAYS = (
     "a number, zeros, ones, orthogonal, identity, xavier, "
-    '("uniform", low, high) or ("normal", deviation)'
+    '("uniform", low, high), ("normal", deviation), ("logit", low, high) or ("chrono", steps)'
 )
 
 
@@ -123,8 +123,8 @@ def cell_name(value: Any) -> str:
 
 
 def structure(value: Any) -> dict[str, str]:
-    """Which named parametrizations make W and U."""
-    found = table(value, "structure", ("x", "u"))
+    """Which named parametrizations make W, U and the weights a unit."""
+    found = table(value, "structure", ("x", "u", "w"))
     for side, said in found.items():
         allowed = STRUCTURES if side == "u" else ("shared",)
         if not isinstance(said, str) or any(n not in allowed for n in said.split()):
@@ -164,8 +164,14 @@ def _is_way(way: Any) -> bool:
     if isinstance(way, str):
         return way in ("zeros", "ones", "orthogonal", "identity", "xavier")
     if isinstance(way, (tuple, list)) and way:
-        count = {"uniform": 3, "normal": 2}.get(way[0] if isinstance(way[0], str) else "")
-        return len(way) == count and all(map(_is_number, way[1:]))
+        counts = {"uniform": 3, "normal": 2, "logit": 3, "chrono": 2}
+        if not isinstance(way[0], str) or len(way) != counts.get(way[0]):
+            return False
+        if not all(map(_is_number, way[1:])):
+            return False
+        if way[0] == "logit":
+            return 0 < way[1] <= way[2] < 1
+        return way[0] != "chrono" or way[1] > 2
     return _is_number(way)
 
 

@@ -57,7 +57,8 @@ def legend(traced: Traced) -> list[str]:
     of_input = "the input" if traced.window == 1 else f"the last {traced.window} inputs"
     lines = [f"x.k: (W x + b)_k, of {of_input}"] if traced.x_gates else []
     lines += ["u.k(v): (U v + b)_k, of the value v"] if traced.u_gates else []
-    lines += ["w.k: a weight of one value a unit"] if traced.weights else []
+    one = "of one value" + ("" if traced.structure.get("w") else " a unit")
+    lines += [f"w.k: a weight {one}"] if traced.weights else []
     lines += ["norm.k(v): v normalised over the units"] if traced.norms else []
     lines += ["proj.k(v): a projection P v"] if traced.projs else []
     if traced.structure.get("x"):

@@ -28,7 +28,8 @@ class Traced:
         learned: the states whose first value is a parameter.
         observed: names of the other results of the step.
         weights, norms, projs: names of the weights a unit, normalisations and projections.
-        structure: of `x` and `u`: which named parametrizations make the effective matrix.
+        structure: of `x`, `u` and `w`: which named parametrizations make the effective matrix or
+            weight.
         heads: the number of blocks of a block-diagonal U.
         window: how many inputs, ending at this one, a step reads.
         hyper: scalar hyper-parameters, already inside the graph as numbers.
