@@ -6,12 +6,14 @@ simplified: exp(a) * exp(b) is not merged and a / a is not cancelled.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple, NoReturn
 
 from ..errors import CellError
 from .declared import kind, names, table, written
 from .primitives import CUTS, LEAVES, PRIMITIVES
 
+BY_SIGN = ("add", "sub", "mul", "div", "neg")  # typed as + - * / -, not by name
 MOST = 1000  # nodes of a graph in a file: a cell has tens
 
 
@@ -123,13 +125,8 @@ class Builder:
             if value.builder is not self:
                 raise CellError("a step may not keep symbols of an earlier trace")
             return value.index
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise CellError(
-                f"an operand of {op} in the step",
-                expected="a state, a gate, a weight, a result of these, or a number",
-                got=_kind(value),
-                fix=_call_it(value),
-            )
+        if isinstance(value, bool) or not isinstance(value, Real):
+            refuse(value, op)
         if math.isnan(value):
             raise CellError(f"an operand of {op} in the step", expected="a number", got="NaN")
         return self._add(Node("const", (), float(value)))
@@ -145,17 +142,61 @@ def _kind(value) -> str:
 
 
 def _call_it(value) -> str:
+    if type(value).__name__ == "Namespace":
+        return "Name what is read of it: `x.k`, `u.k(v)`, `w.k`."
     if callable(value):
         return "A product is called with what it multiplies: `u.k(h)`, not `u.k`."
+    if hasattr(value, "shape"):
+        return "A vector of values is a weight, `w.k`; a number that stays is declared in `hyper`."
     return "Use the functions of `unrolled.cells` (sigmoid, tanh, maximum, …) on them."
+
+
+def refuse(value, op: str) -> NoReturn:
+    """Say that this is no operand."""
+    raise CellError(
+        f"an operand of {op} in the step",
+        expected="a state, a gate, a weight, a result of these, or a number",
+        got=_kind(value),
+        fix=_call_it(value),
+    )
+
+
+# What other libraries call a primitive.
+ALIASES = {
+    "abs": "absolute",
+    "negative": "neg",
+    "log_sigmoid": "logsigmoid",
+    "max": "maximum",
+    "min": "minimum",
+    "fmax": "maximum",
+    "fmin": "minimum",
+}
+ARITHMETIC = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"}
+
+
+def _import_it(name: str) -> str:
+    ours = ALIASES.get(name, name)
+    if ours in PRIMITIVES and ours not in BY_SIGN:
+        return f"Write `{ours}(v)` with `from unrolled.cells import {ours}`."
+    return ""
+
+
+def _unknown(sign: str, fix: str = "The arithmetic of a step is + - * /."):
+    def method(self, *_):
+        raise CellError(
+            f"the step uses {sign} on a value",
+            expected="arithmetic (+ - * /) and the functions of `unrolled.cells`",
+            got=sign,
+            fix=fix,
+        )
+
+    return method
 
 
 class Symbol:
     """A value of a step that is being traced: it can be computed with, not looked at."""
 
     __slots__ = ("builder", "index")
-    # NumPy then leaves `array * symbol` to us, where it is refused with a reason.
-    __array_ufunc__ = None
 
     def __init__(self, builder: Builder, index: int):
         self.builder, self.index = builder, index
@@ -202,26 +243,46 @@ class Symbol:
     __float__ = __int__ = __index__ = __len__ = __iter__ = __getitem__ = _looked_at
     __eq__ = __ne__ = _looked_at
     __hash__ = None  # type: ignore[assignment]  # a dictionary would compare symbols
-    __matmul__ = __rmatmul__ = __pow__ = __rpow__ = __mod__ = __floordiv__ = None
+
+    __pow__ = __rpow__ = _unknown("a power, `**`", "Write `v * v`, `sqrt(v)` or `exp(v)`.")
+    __matmul__ = __rmatmul__ = _unknown("`@`", "Matrix products are `u.k(v)`.")
+    __mod__ = __rmod__ = _unknown("`%`")
+    __floordiv__ = __rfloordiv__ = _unknown("`//`")
+    __and__ = __rand__ = _unknown("`&`")
+    __or__ = __ror__ = _unknown("`|`")
+    __xor__ = __rxor__ = _unknown("`^`")
+    __invert__ = _unknown("`~`")
 
     def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
         raise CellError(
             f"the step calls `.{name}` on a value",
             expected="arithmetic (+ - * /) and the functions of `unrolled.cells`",
             got=f"`.{name}`",
-            fix=f"Write `{name}(v)` with `from unrolled.cells import {name}` if it is there."
-            if name in PRIMITIVES
-            else "Matrix products are `u.k(v)`; there are no others inside a step.",
+            fix=_import_it(name)
+            or "Matrix products are `u.k(v)`; there are no others inside a step.",
         )
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **_):
+        if method == "__call__" and ufunc.__name__ in ARITHMETIC:  # NumPy's number * symbol
+            return self.builder.add(ARITHMETIC[ufunc.__name__], *inputs)
+        return self._foreign("NumPy", "numpy", ufunc.__name__)
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
         name = getattr(function, "__name__", str(function))
+        for value in args if name.strip("_") in BY_SIGN else ():
+            if not isinstance(value, (Symbol, Real)):
+                refuse(value, name.strip("_"))
+        cls._foreign("PyTorch", "torch", name)
+
+    @classmethod
+    def _foreign(cls, library: str, module: str, name: str) -> NoReturn:
         raise CellError(
-            f"the step calls PyTorch's `{name}`",
+            f"the step calls {library}'s `{name}`",
             expected="a function of `unrolled.cells`, which can be derived and compiled",
-            got=f"torch.{name}",
-            fix=f"Write `from unrolled.cells import {name}`."
-            if name in PRIMITIVES
-            else f"Known: {', '.join(PRIMITIVES)}.",
+            got=f"{module}.{name}",
+            fix=_import_it(name)
+            or f"Known: {', '.join(k for k in PRIMITIVES if k not in BY_SIGN)}.",
         )

@@ -77,6 +77,11 @@ def _apply(name: str, *operands):
     for operand in operands:
         if hasattr(type(operand), "builder"):  # a Symbol
             return operand.builder.add(name, *operands)
+    for operand in operands:
+        if callable(operand):
+            from .graph import refuse  # late: graphs are made of primitives
+
+            refuse(operand, name)
     from .reference import compute  # late: only tensors need PyTorch
 
     return compute(name, *operands)

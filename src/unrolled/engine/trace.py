@@ -3,7 +3,9 @@
 What a step may not do (look at a value, call PyTorch) is refused with what to write instead.
 """
 
+import inspect
 from collections.abc import Mapping
+from numbers import Real
 
 from ..errors import CellError, UnrolledError
 from . import declared
@@ -25,19 +27,55 @@ class Namespace:
         return object.__getattribute__(self, "_get")(name)
 
     def __setattr__(self, name, value):
-        raise CellError("a step assigns to a namespace", fix="Use a local variable.")
+        raise CellError(
+            "the step assigns to a namespace",
+            expected="values that are read",
+            got=f"an assignment to .{name}",
+            fix="Use a local variable.",
+        )
+
+    def __call__(self, *_):
+        raise CellError(
+            "one of x, u, w, norm, proj is called",
+            expected="the name of a gate or weight first",
+            got="a call",
+            fix="Write `u.k(v)`, `norm.k(v)` or `proj.k(v)`.",
+        )
+
+    def __getitem__(self, key):
+        raise CellError(
+            "one of x, u, w, norm, proj is indexed",
+            expected="an attribute",
+            got=f"[{key!r}]",
+            fix="Write `x.k`.",
+        )
 
 
 class _View:
     """What `self` is in a traced step: the hyper-parameters as symbols, and nothing that varies."""
 
     def __init__(self, cell, builder):
-        self._cell, self._builder = cell, builder
+        self.__dict__.update(_cell=cell, _builder=builder)
 
     def __getattr__(self, name):
         if name in self._cell.hyper:
             return self._builder.add("const", attr=float(getattr(self._cell, name)))
-        return getattr(self._cell, name)
+        if name.startswith("__") or hasattr(self._cell, name):
+            return getattr(self._cell, name)
+        raise CellError(
+            f"the step reads self.{name}",
+            expected=f"a hyper-parameter ({', '.join(self._cell.hyper) or 'none is declared'})",
+            got=name,
+            fix=f'Declare it: `hyper = {{"{name}": 1.0}}`, or correct the name.',
+        )
+
+    def __setattr__(self, name, value):
+        raise CellError(
+            f"the step assigns to self.{name}",
+            expected="a step that keeps nothing but its states",
+            got="an assignment",
+            fix=f"Declare a state {name}, and return its new value.",
+        )
 
 
 def trace(cell) -> Traced:
@@ -134,8 +172,7 @@ def _run(cell, gates, states) -> Graph:
         "proj": Namespace(lambda name: lambda v: builder.add("proj", v, attr=name)),
         **{s: builder.add("state", attr=s) for s in states},
     }
-    code = type(cell).step.__code__
-    wanted = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    wanted = _wanted(type(cell).step, given)
     for name in wanted:
         if name not in given:
             raise CellError(
@@ -146,16 +183,62 @@ def _run(cell, gates, states) -> Graph:
             )
     try:
         results = type(cell).step(_View(cell, builder), **{k: given[k] for k in wanted})
-    except UnrolledError:
-        raise
+    except UnrolledError as error:
+        raise CellError(
+            f"{error.what}{_line(error, cell)}",
+            expected=error.expected,
+            got=error.got,
+            fix=error.fix,
+        ) from None
     except Exception as error:  # noqa: BLE001  # whatever a user's step raises, said in one line
         raise CellError(
-            "its step cannot be traced",
+            f"its step cannot be traced{_line(error, cell)}",
             expected="arithmetic (+ - * /) and the functions of `unrolled.cells`",
             got=f"{type(error).__name__}: {error}",
             fix="Matrix products are `u.k(v)`; powers are written as products.",
         ) from None
     return Graph(tuple(builder.nodes), _results(results, states, builder))
+
+
+def _wanted(step, given) -> tuple[str, ...]:
+    """The names of a step's operands: they are handed over by name."""
+    code = getattr(step, "__code__", None)
+    if code is None:
+        raise CellError(
+            "step",
+            expected="a method `step(self, x, u, h, …)`",
+            got=declared.kind(step),
+            fix="Write it with `def`.",
+        )
+    count = code.co_argcount + code.co_kwonlyargcount
+    if not code.co_argcount or code.co_varnames[0] in given:
+        raise CellError(
+            "step's first argument",
+            expected="self",
+            got=code.co_varnames[0] if count else "none",
+            fix=f"Write `def step(self, {', '.join(code.co_varnames[:count])}):`.",
+        )
+    for flag, stars in ((inspect.CO_VARARGS, "*"), (inspect.CO_VARKEYWORDS, "**")):
+        if code.co_flags & flag:
+            more = code.co_varnames[count + (stars == "**" and bool(code.co_flags & 4))]
+            raise CellError(
+                f"step asks for {stars}{more}",
+                expected="each operand by name",
+                got=f"{stars}{more}",
+                fix=f"Name what the step reads: any of {', '.join(given)}.",
+            )
+    return code.co_varnames[1:count]
+
+
+def _line(error: BaseException, cell) -> str:
+    """Where in the step's own file an error came from."""
+    file, line = type(cell).step.__code__.co_filename, 0
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f" (line {line})" if line else ""
 
 
 def _results(results, states, builder) -> dict[str, int]:
@@ -177,7 +260,7 @@ def _results(results, states, builder) -> dict[str, int]:
     declared.names([k for k in results if k not in states], "the observed value")
     order = {s: results[s] for s in states} | dict(results)
     for k, v in order.items():
-        if not isinstance(v, (Symbol, int, float)):
+        if not isinstance(v, (Symbol, Real)):
             raise CellError(
                 f"the result {k!r}", expected="a value of the step", got=f"a {type(v).__name__}"
             )
