@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..errors import UsageError
+from unrolled.errors import UsageError
+
 from .dataset import Split, pick
 from .preparation import Preparation
 
@@ -34,7 +35,7 @@ class Batch(NamedTuple):
     inputs: Tensor
     lengths: Tensor | None
     targets: Tensor | None
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # tuple.index is hidden: nobody looks a batch up
 
 
 def batches(

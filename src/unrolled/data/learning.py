@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import DataError, UsageError
+from unrolled.errors import DataError, UsageError
+
 from .dataset import Inputs
 from .preparation import MISSING, READINGS, SCALINGS, Preparation
 

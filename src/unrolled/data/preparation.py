@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, ShapeError
+from unrolled.errors import DataError, ShapeError
+
 from .dataset import Inputs
 
 READINGS = ("rows", "columns", "pixels", "permuted")
@@ -87,7 +88,7 @@ class Preparation:
             raise _bad("missing", "'error' for images, whose pixels are all there", "'mask'")
         ranks = (2, 3) if self.form == "image" else (2,)
         sizes = self.shape if self.form == "image" else self.shape[1:]
-        if len(self.shape) not in ranks or not all(_whole(n) and n > 0 for n in sizes):
+        if len(self.shape) not in ranks or not all(map(_positive, sizes)):
             raise _bad("shape", "(H, W), (H, W, C) or (T, C), all positive", self.shape)
         for name in ("offset", "divisor"):
             values = getattr(self, name)
@@ -101,27 +102,25 @@ class Preparation:
     @property
     def channels(self) -> int:
         """C: values of one pixel, or of one moment of a series, in the raw data."""
-        if self.form == "image":
-            return self.shape[2] if len(self.shape) == 3 else 1  # type: ignore[return-value]
-        return self.shape[1]  # type: ignore[return-value]
+        if self.form == "image" and len(self.shape) == 2:
+            return 1
+        return self._sizes[-1]
 
     @property
     def features(self) -> int:
         """I: features of one step of the sequences that go out."""
         if self.form == "series":
             return self.channels * (2 if self.missing == "mask" else 1)
-        height, width = self.shape[:2]
-        per_step = {"rows": width, "columns": height}.get(self.read, 1)
-        return per_step * self.channels  # type: ignore[operator]
+        height, width = self._sizes[:2]
+        return {"rows": width, "columns": height}.get(self.read, 1) * self.channels
 
     @property
     def steps(self) -> int | None:
         """T: steps of every sequence, or None where they vary."""
         if self.form == "series":
             return self.shape[0]
-        height, width = self.shape[:2]
-        by_reading = {"rows": height, "columns": width}
-        return by_reading.get(self.read, height * width)  # type: ignore[operator]
+        height, width = self._sizes[:2]
+        return {"rows": height, "columns": width}.get(self.read, height * width)
 
     def __call__(self, raw: Inputs) -> tuple[np.ndarray, np.ndarray | None]:
         """Prepare B raw examples.
@@ -165,8 +164,12 @@ class Preparation:
     def _order(self) -> np.ndarray:
         # RandomState, not Generator: NumPy promises that its stream never changes, and a model
         # must find the same order in ten years.
-        height, width = self.shape[:2]
-        return np.random.RandomState(self.seed).permutation(height * width)  # type: ignore[operator]
+        height, width = self._sizes[:2]
+        return np.random.RandomState(self.seed).permutation(height * width)
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(size or 0 for size in self.shape)
 
     def _scaled(self, raw: np.ndarray) -> np.ndarray:
         x = raw.astype(np.float32)
@@ -237,6 +240,10 @@ def _bad(name: str, expected: object, got: object) -> DataError:
 
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int) and _whole(value) and value > 0
 
 
 def _finite(value: object) -> bool:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import DataError, UsageError
+from unrolled.errors import DataError, UsageError
+
 from .dataset import Split
 
 RULES = ("seed", "group", "time")
@@ -112,7 +113,8 @@ def _by_group(examples: Split, many: int, random: np.random.RandomState, stratif
             got=f"{len(names)} ({names[0]})",
             fix="Split by seed, or name another column as the group.",
         )
-    sizes, chosen, total = np.bincount(members), [], 0
+    sizes, total = np.bincount(members), 0
+    chosen: list[int] = []
     for group in random.permutation(len(names)):
         # Take a group where that comes nearer to what was asked; never all of them.
         nearer = abs(total + sizes[group] - many) < abs(total - many)

@@ -1,0 +1,82 @@
+"""The facts about a named dataset come in; its parts go out, checked against its checksums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from unrolled.errors import DataError, UsageError
+
+from .catalogue import Named
+from .fetch import known, obtain
+from .idx import read_pair
+from .raw import Raw
+from .reading import Parts
+
+
+def read_named(facts: Named, data_dir: str | Path | None = None) -> tuple[Parts, float]:
+    """Read a dataset by name; its test part is read when it is called for.
+
+    Args:
+        facts: of the dataset.
+        data_dir: the folder with its files, or None.
+
+    Returns:
+        Its parts, and the largest value that a pixel can have.
+
+    Raises:
+        DataError: files are missing, broken, or not the published ones.
+        UsageError: a folder was given for a dataset that a library carries.
+    """
+    if not facts.files:
+        return _embedded(facts, data_dir), 16.0
+    paths = obtain(facts, data_dir)
+
+    def read(split: str) -> Raw:
+        pair = [paths[f"{split}-images"], paths[f"{split}-labels"]]
+        pixels, answers, sums = read_pair(pair[0], pair[1], len(facts.labels))
+        for what, path in zip(("images", "labels"), pair, strict=True):
+            file, checksum = facts.files[f"{split}-{what}"], sums[path.name]
+            if known(file, path, checksum) is False:
+                raise DataError(
+                    f"{path} is not the published file of {facts.name}",
+                    expected=f"SHA-256 {file.sha256}",
+                    got=checksum,
+                    fix=f"Run: unrolled data fetch {facts.name} - or, to use it as data of your "
+                    "own, give its folder in place of the name.",
+                )
+        return Raw(
+            pixels,
+            "image",
+            "images",
+            answers,
+            labels=list(facts.labels),
+            source=str(pair[0].parent),
+            sha256=sums,
+        )
+
+    return Parts(read("train"), test=lambda: read("test")), 255.0
+
+
+def _embedded(facts: Named, data_dir: str | Path | None) -> Parts:
+    if data_dir is not None:
+        raise UsageError(
+            f"{facts.name} with a folder",
+            expected="no folder",
+            got=str(data_dir),
+            fix="Leave it out: scikit-learn carries this data.",
+        )
+    from sklearn.datasets import load_digits
+
+    scans = load_digits()
+    return Parts(
+        Raw(
+            scans.images.astype(np.uint8),
+            "image",
+            "images",
+            scans.target.astype(np.int64),
+            labels=list(facts.labels),
+            source="sklearn.datasets.load_digits",
+        )
+    )
