@@ -42,7 +42,7 @@ def shapes(
     """
     units = sizes.units
     found: dict[str, tuple[int, ...]] = {}
-    tied = {side: "shared" in traced.structure.get(side, "").split() for side in ("x", "u")}
+    tied = {side: "shared" in traced.structure.get(side, "").split() for side in ("x", "u", "w")}
     x_gates, u_gates = len(traced.x_gates), len(traced.u_gates)
     operand = sizes.width(traced.operand_width)
     if x_gates:
@@ -56,7 +56,7 @@ def shapes(
         found["bias_hh"] = (units * u_gates,)
     if traced.projs:
         found["weight_hr"] = (sizes.projected * len(traced.projs), units)
-    found |= {f"w_{name}": (units,) for name in traced.weights}
+    found |= {f"w_{name}": (1 if tied["w"] else units,) for name in traced.weights}
     widths = _norm_widths(traced, sizes)
     for name in traced.norms:
         found[f"norm_{name}_weight"] = (widths[name],)
@@ -190,7 +190,9 @@ def effective(
         x_bias=None if "x" in taken else x_bias,
         u_weight=u,
         u_bias=None if "u" in taken else u_bias,
-        weights={name: named[f"w_{name}"] for name in traced.weights},
+        weights={
+            name: named[f"w_{name}"].expand(sizes.units).contiguous() for name in traced.weights
+        },
         norms=norms,
         projs=projs,
     )
