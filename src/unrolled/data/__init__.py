@@ -3,11 +3,11 @@
 from .batch import Batch, batches
 from .catalogue import DATASETS, Named, named
 from .dataset import Dataset, Split
-from .fetch import fetch
+from .download import fetch
 from .inputs import read_inputs
 from .load import from_arrays, load
-from .locate import locate
 from .preparation import Preparation
+from .shelves import locate
 
 __all__ = [
     "DATASETS",

@@ -15,8 +15,8 @@ from .assemble import Choices, Part, assemble
 from .catalogue import DATASETS, named
 from .dataset import Dataset
 from .memory import from_arrays as checked
-from .named import read_named
 from .preparation import Preparation
+from .published import read_named
 from .reading import Column, Options, Parts, read_parts
 
 

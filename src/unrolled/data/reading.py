@@ -14,8 +14,8 @@ from pathlib import Path
 from unrolled.errors import DataError, UsageError
 
 from . import arrays, idx, images, rows, signals
-from .locate import find_parts
 from .raw import Raw
+from .shelves import find_parts
 from .table import Table, read_table
 
 Column = str | int

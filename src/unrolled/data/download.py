@@ -15,7 +15,7 @@ from unrolled.errors import DataError
 
 from .catalogue import PARTS, File, Named
 from .content import content, stored
-from .locate import cache_folder, find_parts, locate
+from .shelves import cache_folder, find_parts, locate
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SECONDS = (10, 60)  # to connect, and between two pieces

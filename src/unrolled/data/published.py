@@ -9,7 +9,7 @@ import numpy as np
 from unrolled.errors import DataError, UsageError
 
 from .catalogue import Named
-from .fetch import known, obtain
+from .download import known, obtain
 from .idx import read_pair
 from .raw import Raw
 from .reading import Parts

@@ -1,0 +1,133 @@
+"""A few examples come in; a picture of them with their labels goes out, as a PNG."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from unrolled.errors import DataError, UsageError
+
+from .dataset import Dataset, Split
+
+# Looked for where the plain font has no letter, as for Korean labels.
+_FONTS = (
+    "Noto Sans CJK KR",
+    "NanumGothic",
+    "Nanum Gothic",
+    "Malgun Gothic",
+    "Apple SD Gothic Neo",
+    "AppleGothic",
+    "UnDotum",
+)
+
+
+def show(
+    dataset: Dataset, out: str | Path, *, count: int = 12, part: str = "train", seed: int = 0
+) -> Path:
+    """Draw examples: images as they are, series as one line a channel, gaps where values miss.
+
+    Args:
+        dataset: what to draw from.
+        out: where to write the PNG; its folders are made.
+        count: how many examples, from 1 to 100.
+        part: "train", "valid" or "test".
+        seed: which ones are drawn.
+
+    Returns:
+        The path written.
+
+    Raises:
+        DataError: the part is empty, or the file cannot be written.
+        UsageError: the count or the part cannot be.
+
+    Example:
+        >>> import tempfile
+        >>> from unrolled.data import load
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     show(load("digits"), folder + "/digits.png").name
+        'digits.png'
+    """
+    if not 1 <= count <= 100:
+        raise UsageError("count", expected="1 to 100", got=count)
+    if part not in ("train", "valid", "test"):
+        raise UsageError("part", expected="train, valid or test", got=repr(part))
+    split: Split = getattr(dataset, part)
+    if not len(split):
+        raise DataError(f"{dataset.name}: the part {part}", expected="examples", got="none")
+    chosen = np.random.RandomState(seed).permutation(len(split))[:count]
+    few = split.take(chosen)
+    from matplotlib import font_manager, rc_context
+    from matplotlib.figure import Figure
+
+    known = set(font_manager.get_font_names())
+    families = ["DejaVu Sans", *(name for name in _FONTS if name in known)]
+    image = dataset.preparation.form == "image"
+    columns = min(len(few), 6 if image else 3)
+    rows = math.ceil(len(few) / columns)
+    size = (1.6 * columns, 1.9 * rows) if image else (4 * columns, 2.2 * rows)
+    with rc_context({"font.family": families}), warnings.catch_warnings():
+        # Without a font for a script its letters are drawn as boxes, which needs no warning each.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure = Figure(figsize=size, layout="constrained")
+        for i, axes in enumerate(np.ravel(figure.subplots(rows, columns, squeeze=False))):
+            if i >= len(few):
+                axes.remove()
+                continue
+            if image:
+                axes.imshow(few.inputs[i], cmap="gray", interpolation="nearest")
+                axes.set_axis_off()
+            else:
+                _lines(axes, few.inputs[i], dataset.preparation.columns)
+            axes.set_title(answer(dataset, few, i), fontsize=9)
+        return _saved(figure, Path(out).expanduser())
+
+
+def answer(dataset: Dataset, split: Split, i: int) -> str:
+    """The answer of example `i` in words: its label, its labels, or its numbers.
+
+    Example:
+        >>> from unrolled.data import from_arrays
+        >>> data = from_arrays(np.zeros((4, 3)), ["a", "b", "a", "b"], valid=0)
+        >>> answer(data, data.train, 1)
+        'b'
+    """
+    if split.targets is None:
+        return ""
+    target = split.targets[i]
+    if dataset.kind == "single":
+        return dataset.labels[int(target)]
+    if dataset.kind == "multi":
+        return ", ".join(dataset.labels[k] for k in np.flatnonzero(target)) or "–"
+    return ", ".join(f"{value:.4g}" for value in target)
+
+
+def _lines(axes, series: np.ndarray, columns: tuple[str, ...] | None) -> None:
+    # The names of a row's cells are those of moments; only those of channels make a legend.
+    names = columns if columns and len(columns) == series.shape[1] else None
+    for channel in range(series.shape[1])[:8]:
+        marker = "." if len(series) == 1 else None
+        axes.plot(
+            series[:, channel],
+            lw=1,
+            marker=marker,
+            label=names[channel] if names else f"{channel}",
+        )
+    axes.tick_params(labelsize=7)
+    if 1 < series.shape[1] <= 8:
+        axes.legend(fontsize=6)
+
+
+def _saved(figure, path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, format="png", dpi=120)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written",
+            got=error.strerror or str(error),
+            fix="Choose another file with --out.",
+        ) from None
+    return path
