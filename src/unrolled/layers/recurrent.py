@@ -115,7 +115,7 @@ class Recurrent(Stack):
                 raise ShapeError(
                     f"observe {name!r}", expected=f"any of {', '.join(known)}", got=repr(name)
                 )
-        states = checked_states(state or {}, self.initial_states(batch, x))
+        states = checked_states(state, self.initial_states(batch, x))
         output, final, seen = self.run(x, states, checked_lengths(lengths, steps, batch), observe)
         if self.batch_first:
             output = output.transpose(0, 1)
@@ -131,7 +131,7 @@ class Recurrent(Stack):
         if self.bidirectional:
             raise ShapeError("a single step", expected="one direction", got="a bidirectional layer")
         checked_input(x, self.input_size, "B, I", next(self.parameters(), None))
-        states = checked_states(state or {}, self.initial_states(len(x), x))
+        states = checked_states(state, self.initial_states(len(x), x))
         output, final, _ = self.run(x.unsqueeze(0), states, None, ())
         return output[0], final
 

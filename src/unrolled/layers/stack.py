@@ -20,6 +20,7 @@ from .parameters import Sizes, effective, initialise, shapes
 
 WINDOW = "inputs"  # the state in which a cell with a window keeps its last inputs
 States = dict[str, Tensor]
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class Stack(nn.Module):
@@ -70,7 +71,12 @@ class Stack(nn.Module):
                 fix='Take cell="lstmp", or proj_size=0.',
             )
         if traced.projs and proj_size > hidden_size:
-            raise UsageError("proj_size", expected=f"at most {hidden_size}", got=proj_size)
+            raise UsageError(
+                "proj_size",
+                expected=f"at most {hidden_size}",
+                got=proj_size,
+                fix="A projection makes its values fewer.",
+            )
         self.cell = traced
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.bidirectional, self.dropout = bool(bias), bool(bidirectional), dropout
@@ -235,7 +241,8 @@ class Stack(nn.Module):
         turn = reverse and window is not None
         if window is not None:
             x = turned(x, lengths) if turn else x
-            x, window = _windows(x, window, cell.window, lengths)
+            before = window
+            x, window = _windows(x, before, cell.window, lengths)
         call = Call(
             cell,
             x,
@@ -248,7 +255,7 @@ class Stack(nn.Module):
         )
         answer, self._ran = backends.run(self._asked, call)
         if window is not None:
-            answer.states[WINDOW] = F.pad(window, (0, self._window_width - window.shape[-1]))
+            answer.states[WINDOW] = torch.cat([window, before[:, window.shape[-1] :]], -1)
         if turn:
             answer.output = turned(answer.output, lengths)
             answer.observed = {k: turned(v, lengths) for k, v in answer.observed.items()}
@@ -298,8 +305,15 @@ def checked_lengths(lengths, steps: int, batch: int) -> Tensor | None:
     """
     if lengths is None:
         return None
-    lengths = torch.as_tensor(lengths).detach().cpu()
-    if lengths.shape != (batch,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+    try:
+        lengths = torch.as_tensor(lengths).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise ShapeError(
+            "lengths",
+            expected=f"{batch} whole numbers, one a sequence",
+            got=f"a {_kind(lengths)} of something else",
+        ) from None
+    if lengths.shape != (batch,) or lengths.dtype not in WHOLE:
         raise ShapeError(
             "lengths",
             expected=f"{batch} whole numbers, one a sequence",
@@ -341,21 +355,46 @@ def checked_input(x, features: int, dims: str, weight: Tensor | None) -> None:
         )
 
 
-def checked_states(given: Mapping[str, Tensor], default: States) -> States:
+def checked_states(given: Mapping[str, Tensor] | None, default: States) -> States:
     """The states to start from, checked against the shapes of the default ones.
 
     Raises:
-        ShapeError: a name or a shape is wrong.
+        ShapeError: a name, a shape, a dtype or a device is wrong.
     """
+    if given is None:
+        return default
+    if not isinstance(given, Mapping):
+        raise ShapeError(
+            "state",
+            expected=f"a dict of {', '.join(default)}, each (L·D, B, width)",
+            got=f"a {type(given).__name__}",
+            fix=f"Write `{{{', '.join(f'{name!r}: {name}' for name in default)}}}`.",
+        )
     for name, value in given.items():
         if name not in default:
             raise ShapeError(
-                f"state {name!r}", expected=f"one of {', '.join(default)}", got=repr(name)
+                f"state {name!r}",
+                expected=f"one of {', '.join(default)}",
+                got=repr(name),
+                fix="The others start as the cell says.",
             )
-        if not isinstance(value, Tensor) or value.shape != default[name].shape:
+        like = default[name]
+        if not isinstance(value, Tensor) or value.shape != like.shape:
             raise ShapeError(
                 f"state {name!r}",
-                expected=f"(L·D, B, width) = {tuple(default[name].shape)}",
-                got=tuple(getattr(value, "shape", ())) or f"a {type(value).__name__}",
+                expected=f"(L·D, B, width) = {tuple(like.shape)}",
+                got=tuple(value.shape) if isinstance(value, Tensor) else f"a {_kind(value)}",
+            )
+        same = value.dtype == like.dtype or torch.is_autocast_enabled(like.device.type)
+        if not same or value.device != like.device:
+            raise ShapeError(
+                f"state {name!r}",
+                expected=f"{like.dtype} on {like.device}, as the input",
+                got=f"{value.dtype} on {value.device}",
+                fix="Move it with `.to(...)`.",
             )
     return {**default, **given}
+
+
+def _kind(value) -> str:
+    return type(value).__name__

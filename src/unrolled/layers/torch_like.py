@@ -3,13 +3,15 @@
 A `state_dict` moves across in both directions, and one seed gives both the same parameters.
 """
 
+import warnings
 from typing import Any
 
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ..cells import find
-from ..errors import ShapeError
+from ..engine.traced import Traced
+from ..errors import ShapeError, UsageError
 from .stack import Stack, checked_input, checked_lengths, checked_states
 
 
@@ -17,6 +19,15 @@ class _TorchLike(Stack):
     """What the three have in common: the call of `torch.nn.RNNBase`."""
 
     batch_first: bool
+
+    def __init__(self, traced: Traced, *sizes: int, batch_first: bool, **options: Any):
+        super().__init__(traced, *sizes, **options)
+        self.batch_first = bool(batch_first)
+        if self.dropout and self.num_layers == 1:
+            warnings.warn(
+                f"dropout={self.dropout} acts between layers, and num_layers=1: nothing is dropped",
+                stacklevel=3,
+            )
 
     def flatten_parameters(self) -> None:
         """Does nothing; it is there because programs call it."""
@@ -67,7 +78,8 @@ class _TorchLike(Stack):
         elif isinstance(hx, (tuple, list)) and len(hx) == len(names):
             given = dict(zip(names, hx, strict=True))
         else:
-            raise ShapeError("hx", expected=f"({', '.join(names)})", got=f"a {type(hx).__name__}")
+            got = f"a {type(hx).__name__}" + (f" of {len(hx)}" if isinstance(hx, tuple) else "")
+            raise ShapeError("hx", expected=f"({', '.join(names)})", got=got)
         states = checked_states(given, self.initial_states(batch, x))
         output, final, _ = self.run(x, states, checked_lengths(lengths, steps, batch), ())
         return output, final[names[0]] if len(names) == 1 else tuple(final[s] for s in names)
@@ -82,10 +94,9 @@ def _packed(output: Tensor, lengths: Tensor, like: PackedSequence) -> PackedSequ
 
 
 def _add_batch(hx):
-    if hx is None:
-        return None
-    pair = isinstance(hx, (tuple, list))
-    return tuple(h.unsqueeze(1) for h in hx) if pair else hx.unsqueeze(1)
+    if isinstance(hx, (tuple, list)):
+        return tuple(map(_add_batch, hx))
+    return hx.unsqueeze(1) if isinstance(hx, Tensor) and hx.dim() else hx
 
 
 def _drop_batch(final):
@@ -130,8 +141,8 @@ class LSTM(_TorchLike):
             backend=backend,
             device=device,
             dtype=dtype,
+            batch_first=batch_first,
         )
-        self.batch_first = batch_first
 
 
 class GRU(_TorchLike):
@@ -169,8 +180,8 @@ class GRU(_TorchLike):
             backend=backend,
             device=device,
             dtype=dtype,
+            batch_first=batch_first,
         )
-        self.batch_first = batch_first
 
 
 class RNN(_TorchLike):
@@ -200,7 +211,7 @@ class RNN(_TorchLike):
     ):
         cells = {"tanh": "rnn", "relu": "rnn-relu"}
         if nonlinearity not in cells:
-            raise ShapeError("nonlinearity", expected="tanh or relu", got=repr(nonlinearity))
+            raise UsageError("nonlinearity", expected="tanh or relu", got=repr(nonlinearity))
         super().__init__(
             find(cells[nonlinearity]).trace(),
             input_size,
@@ -212,5 +223,6 @@ class RNN(_TorchLike):
             backend=backend,
             device=device,
             dtype=dtype,
+            batch_first=batch_first,
         )
-        self.nonlinearity, self.batch_first = nonlinearity, batch_first
+        self.nonlinearity = nonlinearity
