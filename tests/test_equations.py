@@ -28,7 +28,12 @@ def typed_again(traced):
     code = f"def step(self, {', '.join([*dict.fromkeys(given), *traced.states])}):\n    {body}"
     exec(code, scope)  # noqa: S102  the text is what is under test
     facts = {k: getattr(traced, k) for k in ("init", "structure", "heads", "window", "layer_norm")}
-    facts |= {"gates": traced.gates, "states": traced.states, "step": scope["step"]}
+    facts |= {
+        "hyper": traced.hyper,
+        "gates": traced.gates,
+        "states": traced.states,
+        "step": scope["step"],
+    }
     return type("Again", (Cell,), facts)
 
 
