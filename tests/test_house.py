@@ -67,7 +67,7 @@ def exceptions_without_reason(code):
     """Complaints about a check that is switched off in a line that does not say why."""
     found = re.compile(
         r"(?P<mark>#\s*noqa(?::\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?|#\s*type:\s*ignore(?:\[[\w, -]*\])?"
-        r"|#\s*pragma:\s*no cover|#\s*fmt:\s*(?:off|skip)|#\s*mypy:[^#]*)(?P<rest>[^\n]*)"
+        r"|#\s*pragma:\s*no cover|#\s*mypy:[^#]*)(?P<rest>[^\n]*)"
     )
     for number, line in enumerate(code.splitlines(), 1):
         for match in found.finditer(line):
@@ -141,7 +141,7 @@ def test_every_exception_from_a_check_has_its_reason(path):
 
 @pytest.mark.parametrize(
     "line",
-    ["x = 1  # noqa", "x = 1  # noqa: E501", "f(x)  # type: ignore[arg-type]", "a  # fmt: off"],
+    ["x = 1  # noqa", "x = 1  # noqa: E501", "f(x)  # type: ignore[arg-type]"],
 )
 def test_an_exception_without_reason_is_seen(line):
     assert list(exceptions_without_reason(line))
