@@ -106,7 +106,7 @@ def cache() -> Finding:
     """The folder that downloads are kept in."""
     import platformdirs
 
-    return _folder(Path(platformdirs.user_cache_dir("unrolled")), "XDG_CACHE_HOME")
+    return _folder(Path(platformdirs.user_cache_dir("unrolled", appauthor=False)), "XDG_CACHE_HOME")
 
 
 def data() -> Finding:
