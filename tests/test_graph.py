@@ -343,7 +343,7 @@ def test_a_step_may_compute_with_its_hyper_parameters_first():
             keep = sigmoid(-self.pace) * maximum(self.pace, self.other)
             return {"h": keep * h + tanh(x.a + u.a(h)), "keep": keep}
 
-    layer = Recurrent(Paced, 2, 3, dtype=torch.float64)
+    layer = Recurrent(Paced, 2, 3, dtype=torch.float64, backend="reference")
     output, _, seen = layer(torch.randn(2, 4, 2, dtype=torch.float64), observe=("keep",))
     expected = 2 / (1 + math.exp(0.3))
     assert output.shape == (2, 4, 3)
@@ -362,7 +362,7 @@ def test_a_primitive_of_ones_own_works_from_step_to_gradient():
             def step(self, x, u, h):
                 return {"h": tanh(cube(x.a + u.a(h)))}
 
-        layer = Recurrent(Cubic, 2, 3, dtype=torch.float64)
+        layer = Recurrent(Cubic, 2, 3, dtype=torch.float64, backend="reference")
         x = torch.randn(1, 3, 2, dtype=torch.float64)
         w, u, b, c = (p.detach() for p in layer.parameters())
         h = torch.zeros(1, 3, dtype=torch.float64)

@@ -90,7 +90,8 @@ def test_a_gate_may_multiply_two_values():
 def test_gradients_of_random_cells_are_those_of_finite_differences(cell, steps):
     torch.manual_seed(steps)
     traced = cell.trace()
-    layer = Recurrent(cell, 2, 2, proj_size=1 if traced.projs else 0, dtype=torch.float64)
+    projected = 1 if traced.projs else 0
+    layer = Recurrent(cell, 2, 2, proj_size=projected, dtype=torch.float64, backend="reference")
     x = torch.randn(2, steps, 2, dtype=torch.float64, requires_grad=True)
     parameters = list(layer.parameters())
 
@@ -108,7 +109,8 @@ def test_gradients_of_random_cells_are_those_of_finite_differences(cell, steps):
 
 def ready(name, **options):
     torch.manual_seed(3)
-    return Recurrent(name, 3, 6, 2, dtype=torch.float64, **options).eval()
+    options |= {"backend": "reference", "dtype": torch.float64}
+    return Recurrent(name, 3, 6, 2, **options).eval()
 
 
 def gradients(layer, x, **call):
@@ -198,7 +200,7 @@ def test_a_step_that_is_not_defined_at_padding_gives_no_nan():
         def step(self, x, h):
             return {"h": sqrt(x.a * x.a) + log(x.a * x.a) + 0.5 * h}
 
-    layer = Recurrent(Rooted, 3, 2, bias=False, dtype=torch.float64)
+    layer = Recurrent(Rooted, 3, 2, bias=False, dtype=torch.float64, backend="reference")
     x, lengths = padded([2, 5, 0]), [2, 5, 0]
     output, final, grad_x, grads = gradients(layer, x, lengths=lengths)
     for value in (output, final["h"], grad_x, grads["weight_ih_l0"]):
@@ -249,9 +251,8 @@ def test_turning_twice_changes_nothing():
 def test_padding_of_random_cells(cell, lengths, bidirectional, layers):
     torch.manual_seed(5)
     projected = 2 if cell.trace().projs else 0
-    layer = Recurrent(
-        cell, 3, 4, layers, bidirectional=bidirectional, proj_size=projected, dtype=torch.float64
-    )
+    options = {"bidirectional": bidirectional, "proj_size": projected, "dtype": torch.float64}
+    layer = Recurrent(cell, 3, 4, layers, backend="reference", **options)
     x = torch.randn(len(lengths), 5, 3, dtype=torch.float64)
     output, final = layer(x, lengths=lengths)
     for row, length in enumerate(lengths):

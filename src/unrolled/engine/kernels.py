@@ -3,11 +3,16 @@
 They record nothing between the steps and know no options; what they cannot do is said, not faked.
 """
 
+import math
+from collections.abc import Hashable
+
 import torch
 from torch import Tensor
 
-from .call import Answer, Call
+from . import reference
+from .call import Answer, Call, Params
 from .reference import turned
+from .traced import Traced
 
 STATES = {"lstm": 2, "gru": 1, "rnn_tanh": 1, "rnn_relu": 1}
 
@@ -26,7 +31,58 @@ def unfit(call: Call) -> str:
         return "PyTorch's kernel needs an input and U"
     if any(p.shape[0] == p.shape[1] for p in params.projs.values()):
         return "PyTorch's kernel cannot project onto as many values as there are units"
+    if not _computes_the_same(traced):
+        return f"PyTorch's kernel {traced.kernel} computes something else than {traced.name}"
     return ""
+
+
+_SEEN: dict[Hashable, bool] = {}
+
+
+@torch.compiler.assume_constant_result
+def _computes_the_same(traced: Traced) -> bool:
+    """Whether one step of the graph is one step of the kernel that the cell says it has.
+
+    A step that was changed in a subclass, an option of the layer or a file may say otherwise.
+    """
+    graph = traced.graph
+    key = (traced.kernel, traced.gates, traced.states, graph.nodes, tuple(graph.outputs.items()))
+    if key not in _SEEN:
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            _SEEN[key] = _one_step_agrees(traced)
+    return _SEEN[key]
+
+
+def _one_step_agrees(traced: Traced) -> bool:
+    count = {"lstm": 4, "gru": 3}.get(traced.kernel, 1)
+    if not len(traced.gates) == len(traced.x_gates) == len(traced.u_gates) == count:
+        return False
+    if len(traced.states) != STATES[traced.kernel] or len(traced.projs) > 1:
+        return False
+    batch, inputs, units = 2, 3, 5
+    width = {"H": units, "P": 4}
+
+    def some(*shape: int) -> Tensor:  # no random numbers: the generator is the user's
+        angles = torch.arange(math.prod(shape), dtype=torch.float64, device="cpu")
+        return torch.sin(angles * (1.0 + 0.1 * len(shape)) + shape[0]).reshape(shape)
+
+    call = Call(
+        traced,
+        some(1, batch, inputs),
+        {s: some(batch, width[traced.widths[s]]) for s in traced.states},
+        Params(
+            some(count * units, inputs),
+            some(count * units) * 0.5,
+            some(count * units, width[traced.operand_width]),
+            some(count * units) * -0.3,
+            projs={name: some(4, units) for name in traced.projs},
+        ),
+        training=False,
+    )
+    ours, theirs = reference.run(call), run(call)
+    pairs = [(ours.output, theirs.output)]
+    pairs += [(ours.states[s], theirs.states[s]) for s in traced.states]
+    return all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-9, atol=1e-9) for a, b in pairs)
 
 
 # Inductor cannot lower these kernels: compiled models break the graph here, as at torch.nn's.

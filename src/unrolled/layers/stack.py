@@ -251,7 +251,7 @@ class Stack(nn.Module):
             lengths=lengths,
             reverse=reverse and not turn,
             observe=observe,
-            training=self.training and torch.is_grad_enabled(),
+            training=torch.is_grad_enabled(),
         )
         answer, self._ran = backends.run(self._asked, call)
         if window is not None:
