@@ -5,7 +5,11 @@
 3. `call`: the boundary between a layer and the engine;
 4. `reference`: the graph, step by step in PyTorch: the meaning;
 5. `kernels`: PyTorch's own kernels, for the cells that have one;
-6. `backends`: which of them runs a call.
+6. `derive`: the graph with its reverse-mode derivative;
+7. `plan`: what is saved, what is recomputed, and in which phases a step runs;
+8. `c`: the plan as a C file; `build`: compiled and cached; `native`: loaded;
+9. `compiled` and `gradients`: a call of it, forward and backward, with buffers from `pool`;
+10. `backends`: which of them runs a call.
 
 It knows no cell by name and imports none.
 """

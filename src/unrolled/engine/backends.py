@@ -6,7 +6,7 @@ A backend that was asked for by name never falls back; `auto` may, and says what
 from collections.abc import Callable
 
 from ..errors import BackendError
-from . import kernels, reference
+from . import compiled, kernels, reference
 from .call import Answer, Call
 
 
@@ -16,6 +16,7 @@ def _always(call: Call) -> str:
 
 # name → (why it cannot run a call, or "", and how it runs one), in the order in which `auto` tries.
 BACKENDS: dict[str, tuple[Callable[[Call], str], Callable[[Call], Answer]]] = {
+    "c": (compiled.unfit, compiled.run),
     "torch": (kernels.unfit, kernels.run),
     "reference": (_always, reference.run),
 }

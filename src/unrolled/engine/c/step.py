@@ -1,0 +1,370 @@
+"""A phase of a plan comes in; C that sweeps a slice of the batch over the units goes out.
+
+A phase is a tile of products whose accumulators lie in L1, and the cell's equations on them.
+"""
+
+from dataclasses import dataclass
+
+from ..plan import Column, Phase
+from .spelling import Spelling
+from .tiles import most_rows
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring columns of a phase that multiply the same operand.
+
+    Args:
+        name: of its packed weights.
+        first, count: its columns.
+        terms: (rows of the operand, their stride) in C, and how many k, one product a term.
+        source: the matrix; blocks: which block of rows each column (or, backward, each term) takes.
+        back: whether the matrix is transposed: U^T d.
+    """
+
+    name: str
+    first: int
+    count: int
+    operand: str
+    stride: str
+    size: str
+    source: str
+    blocks: tuple[int, ...]
+    back: bool = False
+
+
+class PhaseWriter:
+    """Writes one phase of the forward (`forward0`, …) or backward pass."""
+
+    def __init__(self, spelling: Spelling, name: str, phase: Phase, *, backward: bool):
+        self.spelling, self.name, self.phase, self.backward = spelling, name, phase, backward
+        self.columns = phase.columns
+        self.x_first = self.x_total = 0  # where its columns lie among those of a product ahead
+        self.runs = self._runs()
+        widest = max((run.count for run in self.runs), default=1)
+        self.most = {1: 4, 2: 2}.get(widest, 1)
+        self.width = f"c->{phase.width}p"
+        self.units = f"c->{phase.width}"
+
+    # -- products
+
+    def _runs(self) -> list[Run]:
+        runs: list[Run] = []
+        traced = self.spelling.plan.traced
+        reading = [n for n, column in enumerate(self.columns) if column.x]
+        for group in _chunks(reading):
+            blocks = tuple(traced.x_gates.index(self.columns[n].x) for n in group)
+            rows = "c->x + (at->t * c->B + b) * c->K"
+            size = "c->K"
+            runs.append(
+                Run(f"{self.name}_x{group[0]}", group[0], len(group), rows, size, size, "x_weight",
+                    blocks)
+            )  # fmt: skip
+        if self.backward:
+            return runs + self._back_runs()
+        by_operand: dict[tuple[str, int], list[int]] = {}
+        for n, column in enumerate(self.columns):
+            if column.product >= 0:
+                node = self.spelling.nodes[column.product]
+                by_operand.setdefault((node.op, node.args[0]), []).append(n)
+        for (op, operand), group in by_operand.items():
+            runs += [self._product(op, operand, part) for part in _chunks(group)]
+        return runs
+
+    def _product(self, op: str, operand: int, group: list[int]) -> Run:
+        traced, spelling = self.spelling.plan.traced, self.spelling
+        order = traced.u_gates if op == "u" else traced.projs
+        names = [str(spelling.nodes[self.columns[n].product].attr) for n in group]
+        base, stride = self.rows_of(operand)
+        size = f"c->{traced.operand_width}" if op == "u" else "c->H"
+        source = "u_weight" if op == "u" else "proj_weight"
+        blocks = tuple(order.index(name) for name in names)
+        return Run(f"{self.name}_{op}{group[0]}", group[0], len(group), base, stride, size, source,
+                   blocks)  # fmt: skip
+
+    def _back_runs(self) -> list[Run]:
+        traced, spelling = self.spelling.plan.traced, self.spelling
+        runs = []
+        for n, column in enumerate(self.columns):
+            node = spelling.nodes[column.product]
+            for term, operand in enumerate(node.args):
+                base, stride = self.rows_of(operand)
+                if node.op == "u_back":
+                    # The operands of u_back follow the nodes of its gates.
+                    value = int(str(node.attr)[1:])
+                    gates = [
+                        str(m.attr)
+                        for k, m in enumerate(traced.graph.nodes)
+                        if m.op == "u" and m.args[0] == value and k in spelling.derived.by_u
+                    ]
+                    block, source, size = traced.u_gates.index(gates[term]), "u_weight", "c->H"
+                else:
+                    block, source = traced.projs.index(str(node.attr)), "proj_weight"
+                    size = "c->P"
+                name = f"{self.name}_{node.op}{n}_{term}"
+                runs.append(Run(name, n, 1, base, stride, size, source, (block,), back=True))
+        return runs
+
+    def rows_of(self, k: int) -> tuple[str, str]:
+        """The first row of an operand that lies in memory, and the distance of rows."""
+        place = self.spelling.place(k, backward=self.backward).replace(" + j", "")
+        base, _, rest = place.partition(" + ")
+        if rest.startswith("(row * "):
+            count, slot = rest.removeprefix("(row * ").split(" + ")
+            number = slot.split(")")[0]
+            return f"{base} + (b * {count} + {number}) * c->Hp", f"{count} * c->Hp"
+        if "row" not in rest:
+            raise AssertionError(f"{place} has no rows")
+        stride = rest.split("row * ")[1]
+        return f"{base} + b * {stride}", stride
+
+    def biases(self) -> list[tuple[int, int]]:
+        """For each column, the blocks of the input's and of U's bias that it starts from; or -1."""
+        traced, found = self.spelling.plan.traced, []
+        for column in self.columns:
+            x = traced.x_gates.index(column.x) if column.x else -1
+            node = self.spelling.nodes[column.product] if column.product >= 0 else None
+            u = traced.u_gates.index(str(node.attr)) if node and node.op == "u" else -1
+            found.append((x, u))
+        return found
+
+    # -- equations
+
+    def text(self, registers: int) -> str:
+        """The whole phase: tile, equations, sweep."""
+        rows = "" if self._empty() else self._rows()
+        return "\n".join([rows, self._sweep(registers)])
+
+    def _empty(self) -> bool:
+        phase = self.phase
+        return not (phase.columns or phase.nodes or phase.stores or self._untouched())
+
+    def _rows(self) -> str:
+        spelling, lines = self.spelling, []
+        computed: set[int] = set()
+        count = len(self.columns)
+        for n, column in enumerate(self.columns):
+            name = spelling.variable(column.node)
+            lines.append(
+                f"const v {name} = acc[(r * {count} + {n}) * n + i]; /* {self._said(column)} */"
+            )
+            computed.add(column.node)
+        for k in self.phase.nodes:
+            right = spelling.expression(k, computed, backward=self.backward)
+            lines.append(f"const v {spelling.variable(k)} = {right};")
+            computed.add(k)
+        for k in self.phase.stores:
+            value = spelling.value(k, computed, backward=self.backward)
+            lines += self._destinations(k, value)
+        lines += self._untouched()
+        skipped = self._skipped()
+        keep = ", const int keep" if not self.backward else ""
+        body = "\n      ".join(lines)
+        unused = ", (void)keep" if keep else ""
+        return f"""
+static inline __attribute__((always_inline)) void {self.name}_rows(
+    const call *c, const packed *p, const step *at, long b, long rows, long q, long n, const v *acc{keep}) {{
+  (void)p, (void)acc{unused};
+  FOR(r, rows) {{
+    const long row = b + r;
+    if (c->lengths && at->t >= c->lengths[row]) {{ /* padding: states pass through */
+      FOR(i, n) {{
+        const long j = (q + i) * V;
+        (void)j;
+        {skipped}
+      }}
+      continue;
+    }}
+    FOR(i, n) {{
+      const long j = (q + i) * V;
+      {body}
+    }}
+  }}
+}}"""
+
+    def _said(self, column: Column) -> str:
+        node = self.spelling.nodes[column.product] if column.product >= 0 else None
+        parts = [f"(W x + b)_{column.x}"] if column.x else []
+        if node is not None:
+            parts.append({"u": f"(U v + b)_{node.attr}", "proj": f"P_{node.attr} v"}.get(
+                node.op, "U^T d" if node.op == "u_back" else "P^T d"))  # fmt: skip
+        return " + ".join(parts)
+
+    def _destinations(self, k: int, value: str) -> list[str]:
+        spelling, plan = self.spelling, self.spelling.plan
+        if not self.backward:
+            lines = [
+                f"st(at->{s}_1 + row * {spelling.width(s)} + j, {value});"
+                for s in spelling.made.get(k, ())
+            ]
+            if k in spelling.saved and k not in spelling.made:
+                always = "" if k in self._read_later() else "if (keep) "
+                lines.append(f"{always}st({spelling.place(k, backward=False)}, {value});")
+            elif k in spelling.carried:
+                lines.append(f"st({spelling.place(k, backward=False)}, {value});")
+            for name in plan.observed:
+                if plan.derived.outputs[name] == k:
+                    where = f"c->o_{name} + (at->t * c->B + row) * {self.width} + j"
+                    lines.append(f"st({where}, {value});")
+            return lines
+        derived, lines = plan.derived, []
+        if k in spelling.slots:
+            lines.append(
+                f"st({spelling.slot('at->dz', len(spelling.slots), spelling.slots[k])}, {value});"
+            )
+        for s, d in derived.by_state.items():
+            if d == k:
+                lines.append(f"st(at->d_{s}_1 + row * {spelling.width(s)} + j, {value});")
+        for name, d in derived.by_weight.items():
+            if d == k:
+                lines.append(_more(f"c->dw_{name} + row * c->Hp + j", value))
+        for name, d in derived.by_norm.items():
+            if d == k:
+                operand = spelling.value(spelling.norm_operand[name], set(), backward=True)
+                lines.append(_more(f"c->d_gain_{name} + row * {self.width} + j",
+                                   f"{value} * ({spelling.seen(name, operand)})"))  # fmt: skip
+                lines.append(_more(f"c->d_shift_{name} + row * {self.width} + j", value))
+        if k in spelling.back_carried:
+            place = spelling.slot(
+                "c->back_carry", len(spelling.back_carried), spelling.back_carried[k]
+            )
+            lines.append(f"st({place}, {value});")
+        return lines
+
+    def _read_later(self) -> set[int]:
+        from ..plan import _carried
+
+        return set(_carried(list(self.spelling.plan.forward), self.spelling.nodes, set()))
+
+    def _untouched(self) -> list[str]:
+        """States that the step never reads get no gradient; the first phase says so."""
+        if not self.backward or not self.name.endswith("0"):
+            return []
+        plan = self.spelling.plan
+        idle = [s for s in plan.traced.states if s not in plan.derived.by_state]
+        return [f"st(at->d_{s}_1 + row * {self.spelling.width(s)} + j, all(0));" for s in idle]
+
+    def _skipped(self) -> str:
+        spelling, plan, lines = self.spelling, self.spelling.plan, []
+        for k in self.phase.stores:
+            if self.backward:
+                if k in spelling.slots:
+                    lines.append(
+                        f"st({spelling.slot('at->dz', len(spelling.slots), spelling.slots[k])}, all(0));"
+                    )
+                for s, d in plan.derived.by_state.items():
+                    if d == k:
+                        lines.append(_through(f"d_{s}", spelling.width(s)))
+            else:
+                lines += [_through(s, spelling.width(s)) for s in spelling.made.get(k, ())]
+                if k in spelling.saved and k not in spelling.made:
+                    # What a sum over time multiplies with 0 must be finite.
+                    lines.append(f"st({spelling.place(k, backward=False)}, all(0));")
+        if self.backward and self.name.endswith("0"):
+            idle = [s for s in plan.traced.states if s not in plan.derived.by_state]
+            lines += [_through(f"d_{s}", spelling.width(s)) for s in idle]
+        return "\n        ".join(lines)
+
+    # -- the sweep
+
+    def _sweep(self, registers: int) -> str:
+        count = len(self.columns)
+        rows = min(
+            (most_rows(min(4, run.count * self.most), registers) for run in self.runs), default=8
+        )
+        keep = ", const int keep" if not self.backward else ""
+        unused = ", (void)keep" if keep else ""
+        passed = ", keep" if not self.backward else ""
+        tile = self._tile(count) if count else ""
+        widest = max((run.count for run in self.runs), default=1)
+        advance = f"rows_step({widest} * n, least({rows}, b1 - b))" if count else "b1 - b"
+        norms = "\n  ".join(self._statistics())
+        accumulators = (
+            f"v acc[{max(1, rows * count * self.most)}];" if count else "const v *acc = 0;"
+        )
+        sweep = "" if self._empty() else f"""
+  {accumulators}
+  for (long q = q0; q < q1;) {{
+    const long n = block(q1 - q, {self.most});
+    for (long b = b0; b < b1;) {{
+      const long rows = {advance};
+      {tile}
+      {self.name}_rows(c, p, at, b, rows, q, n, acc{passed});
+      b += rows;
+    }}
+    q += n;
+  }}"""  # fmt: skip
+        return f"""
+static inline __attribute__((always_inline)) void {self.name}(
+    const call *c, const packed *p, const step *at, long b0, long b1, long q0, long q1{keep}) {{
+  (void)p{unused};{sweep}
+  {norms}
+}}"""
+
+    def _tile(self, count: int) -> str:
+        lines = []
+        if self.backward:
+            lines.append(f"FOR(r, rows * {count} * n) acc[r] = all(0);")
+        else:
+            lines.append(
+                f"FOR(r, rows) FOR(k, {count}) FOR(i, n)\n"
+                f"        acc[(r * {count} + k) * n + i] = c->xw && k < {self.x_columns}\n"
+                f"          ? ld(c->xw + (((at->t * c->B + b + r) * {self.x_total}) + {self.x_first} + k) * c->Hp + (q + i) * V)\n"
+                f"          : ld(p->{self.name}_bias + k * {self.width} + (q + i) * V);"
+            )
+        for run in self.runs:
+            call = mac(run, count)
+            skip = "if (!c->xw) " if run.source == "x_weight" and not self.backward else ""
+            lines.append(skip + call)
+        return "\n      ".join(lines)
+
+    @property
+    def x_columns(self) -> int:
+        """How many of the columns read x; they stand first."""
+        return sum(bool(column.x) for column in self.columns)
+
+    def _statistics(self) -> list[str]:
+        spelling, lines = self.spelling, []
+        for k, operand in self.phase.norms.items():
+            name = str(spelling.nodes[k].attr)
+            if not self.backward:
+                where = spelling.place(operand, backward=False).replace(" + j", "")
+                lines.append(
+                    f"for (long row = b0; row < b1; row++) statistics({where}, {self.units}, {spelling.taken(name)});"
+                )
+                continue
+            where = spelling.place(operand, backward=True).replace(" + j", "")
+            seen = spelling.place(spelling.norm_operand[name], backward=True).replace(" + j", "")
+            out = f"c->back_statistics + (row * {len(spelling.back_index)} + {spelling.back_index[k]}) * 2"
+            lines.append(
+                f"for (long row = b0; row < b1; row++) back_statistics("
+                f"{where}, p->gain_{name}, {seen}, {spelling.taken(name)}, {self.units}, {out});"
+            )
+        return lines
+
+
+def mac(run: Run, count: int) -> str:
+    """The call of the micro-kernel for one run of columns."""
+    return (
+        f"MAC[{run.count} * n][rows]({run.size}, {run.operand}, {run.stride}, "
+        f"p->{run.name} + q * V * {run.count} * {run.size}, acc + {run.first} * n, {count} * n);"
+    )
+
+
+def _chunks(group: list[int]) -> list[list[int]]:
+    """Neighbouring columns, at most four together."""
+    parts: list[list[int]] = []
+    for n in group:
+        if parts and parts[-1][-1] == n - 1 and len(parts[-1]) < 4:
+            parts[-1].append(n)
+        else:
+            parts.append([n])
+    return parts
+
+
+def _more(place: str, value: str) -> str:
+    return f"st({place}, ld({place}) + {value});"
+
+
+def _through(state: str, width: str) -> str:
+    return f"st(at->{state}_1 + row * {width} + j, ld(at->{state}_0 + row * {width} + j));"

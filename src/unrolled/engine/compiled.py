@@ -1,0 +1,227 @@
+"""The backend `c`: a call of a compiled cell comes in, the answer with its gradients goes out."""
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import BackendError
+from . import build
+from .call import Answer, Call, Params
+from .native import Kernel, kernel
+from .pool import Pool
+
+POOL = Pool()
+FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
+
+
+def unfit(call: Call) -> str:
+    """Why the compiled cell cannot run this call; empty where it can."""
+    if call.x.device.type != "cpu":
+        return f"it runs on the CPU, and the input is on {call.x.device}"
+    dtype = _dtype(call)
+    if dtype not in (torch.float32, torch.float64):
+        return f"it computes in float32 and float64, and the parameters are {dtype}"
+    if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
+        return "it cannot be traced by an exporter"
+    try:
+        build.compiler()
+        build.cache_folder()
+    except BackendError as error:
+        return str(error)
+    return ""
+
+
+def _dtype(call: Call) -> torch.dtype:
+    p = call.params
+    for value in (p.x_weight, p.u_weight, *p.weights.values()):
+        if value is not None:
+            return value.dtype
+    return call.x.dtype
+
+
+@torch.compiler.disable
+def run(call: Call) -> Answer:
+    """The whole sequence in one call of the compiled cell."""
+    traced, params, dtype = call.traced, call.params, _dtype(call)
+    first = traced.states[0]
+    observed = tuple(name for name in call.observe if name != first)
+    found = kernel(traced, observed, dtype)
+    x, lengths = call.x.to(dtype), call.lengths
+    if lengths is not None:
+        times = torch.arange(x.shape[0]).unsqueeze(1)
+        x = x.masked_fill((times >= lengths).unsqueeze(-1), 0)
+    tensors = _flat(traced, params, [call.states[s].to(dtype) for s in traced.states], x)
+    output, *rest = _Run.apply(found, traced, call, lengths, *tensors)
+    count = len(traced.states)
+    final = dict(zip(traced.states, rest[:count], strict=True))
+    if lengths is not None:
+        gone = (torch.arange(x.shape[0]).unsqueeze(1) >= lengths).unsqueeze(-1)
+        output = output.masked_fill(gone, 0)
+    seen = {first: output, **dict(zip(observed, rest[count:], strict=True))}
+    return Answer(output, final, {name: seen[name] for name in call.observe})
+
+
+def _flat(traced, params: Params, states: list[Tensor], x: Tensor) -> list[Tensor | None]:
+    """All tensors of a call, in the order in which `_Run` takes them."""
+    projs = torch.cat(list(params.projs.values())) if params.projs else None
+    norms = [part for name in traced.norms for part in params.norms[name]]
+    return [
+        x,
+        params.x_weight,
+        params.x_bias,
+        params.u_weight,
+        params.u_bias,
+        projs,
+        *states,
+        *(params.weights[name] for name in traced.weights),
+        *norms,
+        *(params.masks[name] for name in traced.masks),
+        *(params.noises[name] for name in traced.noises),
+    ]
+
+
+class _Bound:
+    """One call's C struct, with the tensors that keep its memory alive."""
+
+    def __init__(self, found: Kernel):
+        self.struct = found.structure()
+        self.held: list[Tensor] = []
+
+    def set(self, name: str, value: Tensor | None) -> None:
+        if value is not None:
+            self.held.append(value)
+            setattr(self.struct, name, value.data_ptr())
+
+    def pointer(self):
+        return ctypes.byref(self.struct)
+
+
+class _Run(torch.autograd.Function):
+    """One layer and direction. Results: the output, each final state, each record."""
+
+    @staticmethod
+    def forward(ctx, found: Kernel, traced, call: Call, lengths, *tensors):
+        layout, dtype = found.layout, tensors[0].dtype
+        x, x_weight, x_bias, u_weight, u_bias, projs = (
+            None if v is None else v.contiguous() for v in tensors[:6]
+        )
+        assert x is not None  # there is always an input, if of no features
+        steps, batch, features = x.shape
+        states = tensors[6 : 6 + len(traced.states)]
+        units, projected = _sizes(traced, call, tensors)
+        keep = any(ctx.needs_input_grad)
+        bound = _Bound(found)
+        wide, narrow = found.padded(units), found.padded(projected)
+        widths = {s: (projected, narrow) if traced.widths[s] == "P" else (units, wide)
+                  for s in traced.states}  # fmt: skip
+        s = bound.struct
+        s.T, s.B, s.K, s.H, s.P, s.Hp, s.Pp = steps, batch, features, units, projected, wide, narrow
+        s.reverse, s.threads = int(call.reverse), _threads(steps * batch * units)
+        if lengths is not None:
+            bound.held.append(lengths.contiguous())
+            s.lengths = bound.held[-1].data_ptr()
+        for name, value in (("x", x), ("x_weight", x_weight), ("x_bias", x_bias),
+                            ("u_weight", u_weight), ("u_bias", u_bias),
+                            ("proj_weight", projs)):  # fmt: skip
+            bound.set(name, value)
+        _bind_small(bound, found, traced, tensors, widths, (wide, narrow))
+        sequences = {}
+        for name, first in zip(traced.states, states, strict=True):
+            ring = steps + 1 if keep or name == traced.states[0] else 2
+            width, full = widths[name]
+            sequence = POOL.take(ring, batch, full, dtype=dtype)
+            start = sequence[steps if call.reverse and ring == steps + 1 else 0]
+            if full != width:
+                start.zero_()
+            start[:, :width] = first
+            setattr(s, f"ring_{name}", ring)
+            bound.set(f"s_{name}", sequence)
+            sequences[name] = sequence
+        kept = steps if keep else 1
+        bound.set("save", POOL.take(kept, batch, layout["saved"], wide, dtype=dtype))
+        bound.set("statistics", POOL.take(kept, batch, len(layout["norms"]), 2, dtype=dtype))
+        bound.set("carry", POOL.take(batch, layout["carried"], wide, dtype=dtype))
+        bound.set("pack", POOL.take(found.library.pack_size(bound.pointer()), dtype=dtype))
+        if layout["x_columns"] and batch < FEW_ROWS * s.threads and steps > 1:
+            bound.set("xw", POOL.take(steps, batch, layout["x_columns"], wide, dtype=dtype))
+        recorded = {}
+        for name, letter in layout["observed"].items():
+            width, full = (projected, narrow) if letter == "P" else (units, wide)
+            buffer = POOL.take(steps, batch, full, dtype=dtype)
+            if lengths is not None:
+                buffer.zero_()
+            bound.set(f"o_{name}", buffer)
+            recorded[name] = buffer[..., :width]
+        found.library.forward(bound.pointer(), int(keep))
+        rows = sequences[traced.states[0]]
+        output = (rows[:-1] if call.reverse else rows[1:])[..., : widths[traced.states[0]][0]]
+        finals = []
+        for name, sequence in sequences.items():
+            width = widths[name][0]
+            whole = sequence.shape[0] == steps + 1
+            last = (0 if call.reverse else steps) if whole else steps & 1
+            finals.append(sequence[last, :, :width].clone())
+        if keep:
+            ctx.save_for_backward(output, x)
+            ctx.bound, ctx.found, ctx.traced = bound, found, traced
+            ctx.widths, ctx.shapes = widths, [None if v is None else v.shape for v in tensors]
+        # The output is a view of the sequence of states that the backward pass reads again.
+        return (output, *finals, *recorded.values())
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *grads):
+        _ = ctx.saved_tensors  # raises where an output was changed in place
+        from .gradients import gradients
+
+        return gradients(ctx, grads, POOL)
+
+
+def _sizes(traced, call: Call, tensors) -> tuple[int, int]:
+    """H and P."""
+    _, x_weight, _, u_weight, _, projs = tensors[:6]
+    if x_weight is not None:
+        units = x_weight.shape[0] // len(traced.x_gates)
+    elif u_weight is not None:
+        units = u_weight.shape[0] // len(traced.u_gates)
+    else:
+        units = call.states[traced.states[0]].shape[-1]
+    return units, projs.shape[0] // len(traced.projs) if projs is not None else units
+
+
+def _threads(work: int) -> int:
+    return torch.get_num_threads() if work > 2048 else 1
+
+
+def _bind_small(bound, found, traced, tensors, widths, full) -> None:
+    """Weights, norms, masks and noises; padded where the machine's vectors need it."""
+    rest = list(tensors[6 + len(traced.states) :])
+    for name in traced.weights:
+        bound.set(f"raw_{name}", rest.pop(0).contiguous())
+    for name in traced.norms:
+        for part in ("gain", "shift"):
+            value = rest.pop(0)
+            bound.set(f"raw_{part}_{name}", None if value is None else value.contiguous())
+    for name in traced.masks:
+        bound.set(f"m_{name}", _pad(rest.pop(0), full[name[0] == "P"]))
+    for name in traced.noises:
+        bound.set(f"z_{name}", _pad(rest.pop(0), widths[name][1]))
+
+
+def _pad(value: Tensor, full: int) -> Tensor:
+    missing = full - value.shape[-1]
+    return F.pad(value, (0, missing)).contiguous() if missing else value.contiguous()
+
+
+def grad_order(traced) -> dict[str, Any]:
+    """Where each group of tensors begins in what `_Run` takes."""
+    first = 6 + len(traced.states)
+    return {
+        "states": 6,
+        "weights": first,
+        "norms": first + len(traced.weights),
+        "end": first + len(traced.weights) + 2 * len(traced.norms),
+    }

@@ -1,0 +1,114 @@
+"""The backward pass of the backend `c`: what arrives at the results comes in, what the parameters,
+inputs and first states receive goes out.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
+    """Run the compiled backward pass and sort its sums into the order of the inputs."""
+    from .compiled import grad_order
+
+    bound, found, traced = ctx.bound, ctx.found, ctx.traced
+    struct, layout, widths = bound.struct, found.layout, ctx.widths
+    steps, batch, features = struct.T, struct.B, struct.K
+    wide, narrow = struct.Hp, struct.Pp
+    dtype = ctx.saved_tensors[-1].dtype
+    count = len(traced.states)
+    d_output, d_finals, d_records = grads[0], grads[1 : 1 + count], grads[1 + count :]
+    keep: list[Tensor] = []
+
+    def bind(name: str, value: Tensor) -> Tensor:
+        keep.append(value)
+        setattr(struct, name, value.data_ptr())
+        return value
+
+    def zeros(*shape: int) -> Tensor:
+        return pool.take(*shape, dtype=dtype).zero_()
+
+    def arriving(value: Tensor | None, full: int) -> Tensor:
+        if value is None:
+            return zeros(steps, batch, full)
+        missing = full - value.shape[-1]
+        return (F.pad(value, (0, missing)) if missing else value).contiguous()
+
+    first = traced.states[0]
+    bind("d_output", arriving(d_output, widths[first][1]))
+    for name, d in zip(layout["observed"], d_records, strict=True):
+        full = narrow if layout["observed"][name] == "P" else wide
+        bind(f"q_{name}", arriving(d, full))
+    adjoint = {}
+    for s, d in zip(traced.states, d_finals, strict=True):
+        width, full = widths[s]
+        adjoint[s] = bind(f"a_{s}", zeros(2, batch, full))
+        if d is not None:
+            adjoint[s][steps & 1, :, :width] = d
+    slots = len(layout["slots"])
+    bind("dz", pool.take(steps, batch, slots, wide, dtype=dtype))
+    bind("back_carry", pool.take(batch, layout["back_carried"], wide, dtype=dtype))
+    bind("back_statistics", pool.take(batch, layout["norm_backs"], 2, dtype=dtype))
+    rows = {name: bind(f"dw_{name}", zeros(batch, wide)) for name in layout["by_weight"]}
+    gains, shifts = {}, {}
+    for name, letter in layout["norms"].items():
+        full = narrow if letter == "P" else wide
+        gains[name] = bind(f"d_gain_{name}", zeros(batch, full))
+        shifts[name] = bind(f"d_shift_{name}", zeros(batch, full))
+    inputs = len(traced.x_gates)
+    gx = bind("gx", zeros(features, inputs, wide))
+    operand = {"H": struct.H, "P": struct.P}
+    gu = {
+        k: bind(f"gu_{k}", pool.take(operand[letter], wide, dtype=dtype))
+        for k, (_, letter, _) in layout["by_u"].items()
+    }
+    gp = bind("gp", zeros(struct.H, len(traced.projs), narrow))
+    gb = bind("gb", pool.take(slots, wide, dtype=dtype))
+    struct.want_dx = int(ctx.needs_input_grad[4])
+    if struct.want_dx:
+        dx = bind("dx", pool.take(steps, batch, found.padded(features), dtype=dtype))
+    found.library.backward(bound.pointer())
+
+    units, projected = struct.H, struct.P
+    result: list[Tensor | None] = [None] * len(ctx.shapes)
+    if struct.want_dx:
+        result[0] = dx[..., :features]
+    where = grad_order(traced)
+    if ctx.shapes[1] is not None:
+        result[1] = gx[:, :, :units].permute(1, 2, 0).reshape(ctx.shapes[1])
+    by_slot = layout["slots"]
+    if ctx.shapes[2] is not None:
+        of_x = {gate: gb[by_slot[str(k)], :units] for gate, k in layout["by_x"].items()}
+        result[2] = _rows(traced.x_gates, of_x, gb, units)
+    if ctx.shapes[3] is not None:
+        matrices: dict[str, Tensor] = {}
+        biases: dict[str, Tensor] = {}
+        for k, (gate, _, node) in layout["by_u"].items():
+            matrix, bias = gu[k][:, :units].t(), gb[by_slot[str(node)], :units]
+            matrices[gate] = matrices[gate] + matrix if gate in matrices else matrix
+            biases[gate] = biases[gate] + bias if gate in biases else bias
+        result[3] = torch.cat(
+            [
+                matrices[g] if g in matrices else gb.new_zeros(units, ctx.shapes[3][1])
+                for g in traced.u_gates
+            ]
+        )
+        if ctx.shapes[4] is not None:
+            result[4] = _rows(traced.u_gates, biases, gb, units)
+    if ctx.shapes[5] is not None:
+        result[5] = gp[:, :, :projected].permute(1, 2, 0).reshape(ctx.shapes[5])
+    for n, s in enumerate(traced.states):
+        result[where["states"] + n] = adjoint[s][0, :, : widths[s][0]].clone()
+    for n, name in enumerate(traced.weights):
+        if name in rows:
+            result[where["weights"] + n] = rows[name][:, :units].sum(0)
+    for n, name in enumerate(traced.norms):
+        width = projected if layout["norms"][name] == "P" else units
+        result[where["norms"] + 2 * n] = gains[name][:, :width].sum(0)
+        if ctx.shapes[where["norms"] + 2 * n + 1] is not None:
+            result[where["norms"] + 2 * n + 1] = shifts[name][:, :width].sum(0)
+    return (None,) * 4 + tuple(result)
+
+
+def _rows(gates, found: dict[str, Tensor], like: Tensor, units: int) -> Tensor:
+    return torch.cat([found[g] if g in found else like.new_zeros(units) for g in gates])

@@ -1,0 +1,138 @@
+"""A traced cell comes in, its compiled library goes out, ready to be called.
+
+A kernel is found by a hash of the cell, the options and the machine; only where there is none are
+the passes run and the compiler called.
+"""
+
+import ctypes
+import functools
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ..errors import BackendError
+from . import build
+from .traced import Traced, node_widths
+
+
+@dataclass
+class Kernel:
+    """A loaded library and what has to be known to call it.
+
+    Args:
+        library: with `forward`, `backward`, `pack_size` and `vector_reals`.
+        structure: the C struct of a call.
+        layout: how many values are saved and carried, and what is differentiated by what.
+        lanes: reals in a vector: units are padded to a multiple of it.
+    """
+
+    library: Any
+    structure: type[ctypes.Structure]
+    layout: dict[str, Any]
+    lanes: int = 0
+    buffers: tuple[str, ...] = field(default=())
+
+    def padded(self, n: int) -> int:
+        """Units with their padding."""
+        return -(-n // self.lanes) * self.lanes
+
+
+_KERNELS: dict[tuple[int, tuple[str, ...], torch.dtype], tuple[Traced, Kernel]] = {}
+
+
+def kernel(traced: Traced, observed: tuple[str, ...], dtype: torch.dtype) -> Kernel:
+    """The compiled cell for these recorded values and this dtype.
+
+    Raises:
+        BackendError: there is no compiler, or it fails.
+    """
+    key = (id(traced), observed, dtype)
+    if key not in _KERNELS:  # the cell is kept beside the kernel, so that its id stays its own
+        _KERNELS[key] = (traced, _make(traced, observed, dtype == torch.float64))
+    return _KERNELS[key][1]
+
+
+def _make(traced: Traced, observed: tuple[str, ...], double: bool) -> Kernel:
+    machine = build.compiler()
+    described = json.dumps([traced.to_json(), observed, double], sort_keys=True)
+    identity = f"{build.emitter_identity()}{machine.identity}{described}"
+    key = f"{_slug(traced.name)}-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+    found = build.cached(key)
+    if found is None:
+        source, layout = emitted(traced, observed, double=double, registers=machine.registers)
+        build.build(key, source, layout)
+        found = build.cached(key)
+        if found is None:
+            raise BackendError(f"the compiled cell {key} vanished", fix="Try again.")
+    path, layout = found
+    return _loaded(str(path), json.dumps(layout))
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name)[:40]
+
+
+def emitted(
+    traced: Traced, observed: tuple[str, ...], *, double: bool, registers: int
+) -> tuple[str, dict[str, Any]]:
+    """The cell's C and the layout of its calls.
+
+    Args:
+        traced: the cell, options of the layer included.
+        observed: recorded values beside the states.
+        double: whether reals have 64 bits.
+        registers: vector registers of the machine, 32 or 16.
+    """
+    from .c import emit
+    from .c.spelling import Spelling
+    from .plan import plan
+
+    planned = plan(traced, observed)
+    program = emit(planned, registers=registers, double=double)
+    derived, spelling = planned.derived, Spelling(planned)
+    widths = node_widths(traced.graph, traced.widths)
+    layout = {
+        "counts": program.counts,
+        "buffers": program.buffers,
+        "saved": len(planned.saved),
+        "carried": len(planned.carried),
+        "back_carried": len(planned.back_carried),
+        "slots": {str(k): n for k, n in spelling.slots.items()},
+        "x_columns": sum(bool(c.x) for phase in planned.forward for c in phase.columns),
+        "by_x": derived.by_x,
+        "by_u": {
+            str(k): [traced.graph.nodes[k].attr, widths[traced.graph.nodes[k].args[0]], d]
+            for k, d in derived.by_u.items()
+        },
+        "by_weight": list(derived.by_weight),
+        "by_norm": list(derived.by_norm),
+        "by_proj": derived.by_proj,
+        "norms": {
+            name: widths[k] for name, k in ((n, spelling.norm_operand[n]) for n in traced.norms)
+        },
+        "norm_backs": len(spelling.back_index),
+        "observed": {name: widths[derived.outputs[name]] for name in observed},
+        "scans": planned.scans,
+    }
+    return program.source, layout
+
+
+@functools.cache
+def _loaded(path: str, described: str) -> Kernel:
+    layout = json.loads(described)
+    counts, buffers = layout["counts"], tuple(layout["buffers"])
+    fields: list[tuple[str, Any]] = [(name, ctypes.c_long) for name in counts]
+    fields += [("lengths", ctypes.c_void_p)]
+    fields += [(name, ctypes.c_void_p) for name in buffers]
+    structure = type("Call", (ctypes.Structure,), {"_fields_": fields})
+    library = build.load(build.Path(path))
+    for name in ("forward", "backward", "pack_size", "vector_reals"):
+        function = getattr(library, name)
+        function.restype = ctypes.c_long if name in ("pack_size", "vector_reals") else None
+    library.forward.argtypes = [ctypes.c_void_p, ctypes.c_long]
+    library.backward.argtypes = [ctypes.c_void_p]
+    library.pack_size.argtypes = [ctypes.c_void_p]
+    return Kernel(library, structure, layout, int(library.vector_reals()), buffers)
