@@ -100,7 +100,9 @@ def load(
             valid=facts.valid if valid is None else valid,
             test=facts.counts[1] if test is None and parts.test is None else test,
         )
-        return assemble(facts.name, parts, choices, options, learning, preparation)
+        found = assemble(facts.name, parts, choices, options, learning, preparation)
+        found.provenance["sizes"].setdefault("test", facts.counts[1])
+        return found
     path = Path(name_or_path).expanduser()
     if not path.exists() and not any(mark in str(name_or_path) for mark in "/\\."):
         named(str(name_or_path))
