@@ -149,11 +149,12 @@ class MinimalRNN(Cell):
 class FastRNN(Cell):
     """RNN with a weighted residual connection of two learnt numbers (Kusupati and others 2018).
 
-    The numbers are kept between 0 and 1 by a sigmoid, as in the official code.
+    The numbers are kept between 0 and 1 by a sigmoid, and all is initialised, as in the official
+    code.
     """
 
     gates, states, structure = "n", "h", {"w": "shared"}
-    start = {"w.alpha": -3.0, "w.beta": 3.0}
+    start = {"x": ("normal", 0.1), "u": ("normal", 0.1), "b": 1.0, "w.alpha": -3.0, "w.beta": 3.0}
     labels = LABELS
     paper = KUSUPATI_2018
 
