@@ -123,4 +123,5 @@ def _pictures(path: Path, preparation: Preparation, resize: bool, invert: bool) 
 def _arrays(path: Path, preparation: Preparation, options: Options) -> Raw:
     if ending_of(path) == ".npz":
         return read_npz(path, missing=options.missing, answered=False)
-    return read_npy(path, missing=options.missing, example=preparation.shape)
+    one = preparation.shape if preparation.form == "image" else (None, preparation.channels)
+    return read_npy(path, missing=options.missing, example=one)
