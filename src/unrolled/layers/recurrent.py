@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..cells import find
 from ..engine.traced import Traced
-from ..errors import ModelError, ShapeError
+from ..errors import ModelError, ShapeError, UsageError
 from .stack import Stack, States, checked_input, checked_lengths, checked_states
 
 OPTIONS = (
@@ -76,7 +76,9 @@ class Recurrent(Stack):
     ):
         traced = cell if isinstance(cell, Traced) else find(cell).trace()
         super().__init__(traced, input_size, hidden_size, num_layers, **options)
-        self.batch_first = bool(batch_first)
+        if not isinstance(batch_first, bool):
+            raise UsageError("batch_first", expected="True or False", got=repr(batch_first))
+        self.batch_first = batch_first
 
     def forward(
         self,
@@ -110,6 +112,13 @@ class Recurrent(Stack):
         if steps == 0:
             raise ShapeError("the input", expected="at least one step", got="T=0")
         known = self.cell.graph.outputs
+        if isinstance(observe, str):
+            raise ShapeError(
+                "observe",
+                expected="a tuple of names",
+                got=repr(observe),
+                fix=f"Write `observe=({', '.join(map(repr, observe.split()))},)`.",
+            )
         for name in observe:
             if name not in known:
                 raise ShapeError(

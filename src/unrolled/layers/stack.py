@@ -20,6 +20,7 @@ from .parameters import Sizes, effective, initialise, shapes
 
 WINDOW = "inputs"  # the state in which a cell with a window keeps its last inputs
 States = dict[str, Tensor]
+MOST_UNITS, MOST_LAYERS = 10_000_000, 1000  # a configuration that asks for more is broken
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
@@ -47,14 +48,25 @@ class Stack(nn.Module):
         dtype=None,
     ):
         super().__init__()
-        for name, value, least in (
-            ("input_size", input_size, 0),
-            ("hidden_size", hidden_size, 1),
-            ("num_layers", num_layers, 1),
-            ("proj_size", proj_size, 0),
+        for name, value, least, most in (
+            ("input_size", input_size, 0, MOST_UNITS),
+            ("hidden_size", hidden_size, 1, MOST_UNITS),
+            ("num_layers", num_layers, 1, MOST_LAYERS),
+            ("proj_size", proj_size, 0, MOST_UNITS),
         ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UsageError(name, expected=f"a whole number from {least}", got=repr(value))
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not whole or not least <= value <= most:
+                limit = f" to {most}" if whole and value > most else ""
+                expected = f"a whole number from {least}{limit}"
+                raise UsageError(name, expected=expected, got=repr(value))
+        for name, value in (
+            ("bias", bias),
+            ("bidirectional", bidirectional),
+            ("layer_norm", layer_norm),
+            ("learn_initial", learn_initial),
+        ):
+            if not isinstance(value, bool):
+                raise UsageError(name, expected="True or False", got=repr(value))
         for name, rate in (
             ("dropout", dropout),
             ("variational", variational),
