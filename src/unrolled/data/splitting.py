@@ -86,7 +86,7 @@ def _by_seed(examples: Split, many: int, random: np.random.RandomState, stratify
     classes, counts = np.unique(examples.targets, return_counts=True)
     # Largest remainders: shares that add up to exactly `many`, a class's last example never taken.
     exact = many * counts / counts.sum()
-    take = np.minimum(np.floor(exact).astype(int), counts - 1)
+    take = np.floor(exact).astype(int)
     rest = np.where(take < counts - 1, exact - take, -1.0)
     for best in np.argsort(-rest, kind="stable")[: many - take.sum()]:
         take[best] += rest[best] >= 0
