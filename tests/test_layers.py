@@ -54,7 +54,9 @@ def by_hand(cell, layer, x, state=None):
 
 def reads(layer):
     """The states that the step reads."""
-    return {n.attr for n in layer.cell.graph.nodes if n.op == "state"}
+    graph = layer.cell.graph
+    used = zip(graph.nodes, graph.users(), strict=True)
+    return {node.attr for node, users in used if node.op == "state" and users}
 
 
 CELLS = [*names(), "Windowed"]

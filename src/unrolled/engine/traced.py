@@ -209,17 +209,21 @@ def node_widths(graph: Graph, states: Mapping[str, str]) -> list[str]:
 
 def state_widths(graph: Graph, states: tuple[str, ...]) -> dict[str, str]:
     """A state is as wide as what the step returns for it; found by going round until it holds."""
-    widths = dict.fromkeys(states, "H")
-    for state in states:  # a state that a projection makes directly
-        if graph.nodes[graph.outputs[state]].op == "proj":
-            widths[state] = "P"
-    for _ in range(len(states) + 1):
+    widths = dict.fromkeys(states, "1")  # not known yet: fits everything, as a number does
+    for _ in states:
         found = node_widths(graph, widths)
-        new = {s: "P" if found[graph.outputs[s]] == "P" else "H" for s in states}
-        if new == widths:
-            return widths
-        widths = new
-    raise CellError("states whose widths contradict each other", fix="Project each or none.")
+        widths = {s: found[graph.outputs[s]] if widths[s] == "1" else widths[s] for s in states}
+    widths = {s: "P" if w == "P" else "H" for s, w in widths.items()}
+    found = node_widths(graph, widths)
+    wrong = [s for s in states if found[graph.outputs[s]] not in ("1", widths[s])]
+    if wrong:
+        raise CellError(
+            f"the width of the state {wrong[0]!r}",
+            expected="a state that is projected at every step, or at none",
+            got="both",
+            fix="Project each or none.",
+        )
+    return widths
 
 
 def check(traced: Traced) -> None:
