@@ -53,7 +53,7 @@ def run(call: Call) -> Answer:
     if lengths is not None:
         times = torch.arange(x.shape[0]).unsqueeze(1)
         x = x.masked_fill((times >= lengths).unsqueeze(-1), 0)
-    tensors = _flat(traced, params, [call.states[s].to(dtype) for s in traced.states], x)
+    tensors = flat(traced, params, [call.states[s].to(dtype) for s in traced.states], x)
     output, *rest = _Run.apply(found, traced, call, lengths, *tensors)
     count = len(traced.states)
     final = dict(zip(traced.states, rest[:count], strict=True))
@@ -64,7 +64,7 @@ def run(call: Call) -> Answer:
     return Answer(output, final, {name: seen[name] for name in call.observe})
 
 
-def _flat(traced, params: Params, states: list[Tensor], x: Tensor) -> list[Tensor | None]:
+def flat(traced, params: Params, states: list[Tensor], x: Tensor) -> list[Tensor | None]:
     """All tensors of a call, in the order in which `_Run` takes them."""
     projs = torch.cat(list(params.projs.values())) if params.projs else None
     norms = [part for name in traced.norms for part in params.norms[name]]
@@ -83,12 +83,15 @@ def _flat(traced, params: Params, states: list[Tensor], x: Tensor) -> list[Tenso
     ]
 
 
-class _Bound:
+class Bound:
     """One call's C struct, with the tensors that keep its memory alive."""
 
     def __init__(self, found: Kernel):
         self.struct = found.structure()
         self.held: list[Tensor] = []
+        self.sequences: dict[str, Tensor] = {}
+        self.recorded: dict[str, Tensor] = {}
+        self.widths: dict[str, tuple[int, int]] = {}
 
     def set(self, name: str, value: Tensor | None) -> None:
         if value is not None:
@@ -99,64 +102,80 @@ class _Bound:
         return ctypes.byref(self.struct)
 
 
+def bind(found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool) -> Bound:
+    """Fill the struct of a call.
+
+    Args:
+        found: the compiled cell.
+        traced: the cell, options of the layer included.
+        call: one layer, one direction.
+        lengths: (B), or `None`.
+        tensors: as `flat` orders them.
+        keep: whether a backward pass will follow.
+    """
+    layout, dtype = found.layout, tensors[0].dtype
+    x, x_weight, x_bias, u_weight, u_bias, projs = (
+        None if v is None else v.contiguous() for v in tensors[:6]
+    )
+    assert x is not None  # there is always an input, if of no features
+    steps, batch, features = x.shape
+    states = tensors[6 : 6 + len(traced.states)]
+    units, projected = _sizes(traced, call, tensors)
+    bound = Bound(found)
+    wide, narrow = found.padded(units), found.padded(projected)
+    widths = bound.widths = {s: (projected, narrow) if traced.widths[s] == "P" else (units, wide)
+              for s in traced.states}  # fmt: skip
+    s = bound.struct
+    s.T, s.B, s.K, s.ldx, s.H, s.P = steps, batch, features, features, units, projected
+    s.Hp, s.Pp = wide, narrow
+    s.reverse, s.threads = int(call.reverse), _threads(steps * batch * units)
+    if lengths is not None:
+        bound.held.append(lengths.contiguous())
+        s.lengths = bound.held[-1].data_ptr()
+    for name, value in (("x", x), ("x_weight", x_weight), ("x_bias", x_bias),
+                        ("u_weight", u_weight), ("u_bias", u_bias),
+                        ("proj_weight", projs)):  # fmt: skip
+        bound.set(name, value)
+    _bind_small(bound, found, traced, tensors, widths, (wide, narrow))
+    for name, first in zip(traced.states, states, strict=True):
+        ring = steps + 1 if keep or name == traced.states[0] else 2
+        width, full = widths[name]
+        sequence = POOL.take(ring, batch, full, dtype=dtype)
+        start = sequence[steps if call.reverse and ring == steps + 1 else 0]
+        if full != width:
+            start.zero_()
+        start[:, :width] = first
+        setattr(s, f"ring_{name}", ring)
+        bound.set(f"s_{name}", sequence)
+        bound.sequences[name] = sequence
+    kept = steps if keep else 1
+    bound.set("save", POOL.take(kept, batch, layout["saved"], wide, dtype=dtype))
+    bound.set("statistics", POOL.take(kept, batch, len(layout["norms"]), 2, dtype=dtype))
+    bound.set("carry", POOL.take(batch, layout["carried"], wide, dtype=dtype))
+    bound.set("pack", POOL.take(found.library.pack_size(bound.pointer()), dtype=dtype))
+    if layout["x_columns"] and batch < FEW_ROWS * s.threads and steps > 1:
+        bound.set("xw", POOL.take(steps, batch, layout["x_columns"], wide, dtype=dtype))
+    for name, letter in layout["observed"].items():
+        width, full = (projected, narrow) if letter == "P" else (units, wide)
+        buffer = POOL.take(steps, batch, full, dtype=dtype)
+        if lengths is not None:
+            buffer.zero_()
+        bound.set(f"o_{name}", buffer)
+        bound.recorded[name] = buffer[..., :width]
+    return bound
+
+
 class _Run(torch.autograd.Function):
     """One layer and direction. Results: the output, each final state, each record."""
 
     @staticmethod
     def forward(ctx, found: Kernel, traced, call: Call, lengths, *tensors):
-        layout, dtype = found.layout, tensors[0].dtype
-        x, x_weight, x_bias, u_weight, u_bias, projs = (
-            None if v is None else v.contiguous() for v in tensors[:6]
-        )
-        assert x is not None  # there is always an input, if of no features
-        steps, batch, features = x.shape
-        states = tensors[6 : 6 + len(traced.states)]
-        units, projected = _sizes(traced, call, tensors)
         keep = any(ctx.needs_input_grad)
-        bound = _Bound(found)
-        wide, narrow = found.padded(units), found.padded(projected)
-        widths = {s: (projected, narrow) if traced.widths[s] == "P" else (units, wide)
-                  for s in traced.states}  # fmt: skip
-        s = bound.struct
-        s.T, s.B, s.K, s.H, s.P, s.Hp, s.Pp = steps, batch, features, units, projected, wide, narrow
-        s.reverse, s.threads = int(call.reverse), _threads(steps * batch * units)
-        if lengths is not None:
-            bound.held.append(lengths.contiguous())
-            s.lengths = bound.held[-1].data_ptr()
-        for name, value in (("x", x), ("x_weight", x_weight), ("x_bias", x_bias),
-                            ("u_weight", u_weight), ("u_bias", u_bias),
-                            ("proj_weight", projs)):  # fmt: skip
-            bound.set(name, value)
-        _bind_small(bound, found, traced, tensors, widths, (wide, narrow))
-        sequences = {}
-        for name, first in zip(traced.states, states, strict=True):
-            ring = steps + 1 if keep or name == traced.states[0] else 2
-            width, full = widths[name]
-            sequence = POOL.take(ring, batch, full, dtype=dtype)
-            start = sequence[steps if call.reverse and ring == steps + 1 else 0]
-            if full != width:
-                start.zero_()
-            start[:, :width] = first
-            setattr(s, f"ring_{name}", ring)
-            bound.set(f"s_{name}", sequence)
-            sequences[name] = sequence
-        kept = steps if keep else 1
-        bound.set("save", POOL.take(kept, batch, layout["saved"], wide, dtype=dtype))
-        bound.set("statistics", POOL.take(kept, batch, len(layout["norms"]), 2, dtype=dtype))
-        bound.set("carry", POOL.take(batch, layout["carried"], wide, dtype=dtype))
-        bound.set("pack", POOL.take(found.library.pack_size(bound.pointer()), dtype=dtype))
-        if layout["x_columns"] and batch < FEW_ROWS * s.threads and steps > 1:
-            bound.set("xw", POOL.take(steps, batch, layout["x_columns"], wide, dtype=dtype))
-        recorded = {}
-        for name, letter in layout["observed"].items():
-            width, full = (projected, narrow) if letter == "P" else (units, wide)
-            buffer = POOL.take(steps, batch, full, dtype=dtype)
-            if lengths is not None:
-                buffer.zero_()
-            bound.set(f"o_{name}", buffer)
-            recorded[name] = buffer[..., :width]
+        bound = bind(found, traced, call, lengths, tensors, keep=keep)
+        sequences, widths, steps = bound.sequences, bound.widths, call.x.shape[0]
         found.library.forward(bound.pointer(), int(keep))
         rows = sequences[traced.states[0]]
+        recorded = bound.recorded
         output = (rows[:-1] if call.reverse else rows[1:])[..., : widths[traced.states[0]][0]]
         finals = []
         for name, sequence in sequences.items():
@@ -165,9 +184,9 @@ class _Run(torch.autograd.Function):
             last = (0 if call.reverse else steps) if whole else steps & 1
             finals.append(sequence[last, :, :width].clone())
         if keep:
-            ctx.save_for_backward(output, x)
+            ctx.save_for_backward(output, tensors[0])
             ctx.bound, ctx.found, ctx.traced = bound, found, traced
-            ctx.widths, ctx.shapes = widths, [None if v is None else v.shape for v in tensors]
+            ctx.shapes = [None if v is None else v.shape for v in tensors]
         # The output is a view of the sequence of states that the backward pass reads again.
         return (output, *finals, *recorded.values())
 

@@ -12,7 +12,7 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
     from .compiled import grad_order
 
     bound, found, traced = ctx.bound, ctx.found, ctx.traced
-    struct, layout, widths = bound.struct, found.layout, ctx.widths
+    struct, layout, widths = bound.struct, found.layout, bound.widths
     steps, batch, features = struct.T, struct.B, struct.K
     wide, narrow = struct.Hp, struct.Pp
     dtype = ctx.saved_tensors[-1].dtype

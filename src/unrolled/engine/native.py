@@ -129,10 +129,12 @@ def _loaded(path: str, described: str) -> Kernel:
     fields += [(name, ctypes.c_void_p) for name in buffers]
     structure = type("Call", (ctypes.Structure,), {"_fields_": fields})
     library = build.load(build.Path(path))
-    for name in ("forward", "backward", "pack_size", "vector_reals"):
+    for name in ("forward", "backward", "bind", "advance", "pack_size", "vector_reals"):
         function = getattr(library, name)
         function.restype = ctypes.c_long if name in ("pack_size", "vector_reals") else None
     library.forward.argtypes = [ctypes.c_void_p, ctypes.c_long]
     library.backward.argtypes = [ctypes.c_void_p]
+    library.bind.argtypes = [ctypes.c_void_p]
+    library.advance.argtypes = [ctypes.c_void_p, ctypes.c_long]
     library.pack_size.argtypes = [ctypes.c_void_p]
     return Kernel(library, structure, layout, int(library.vector_reals()), buffers)

@@ -9,6 +9,7 @@ from ..cells import find
 from ..engine.traced import Traced
 from ..errors import ModelError, ShapeError, UsageError
 from .stack import Stack, States, checked_input, checked_lengths, checked_states
+from .stream import Stream
 
 OPTIONS = (
     "input_size",
@@ -143,6 +144,10 @@ class Recurrent(Stack):
         states = checked_states(state, self.initial_states(len(x), x))
         output, final, _ = self.run(x.unsqueeze(0), states, None, ())
         return output[0], final
+
+    def stream(self, batch: int = 1) -> Stream:
+        """The layer as a running process with the parameters of this moment; see `Stream`."""
+        return Stream(self, batch)
 
     def config(self) -> dict[str, Any]:
         """What rebuilds this layer without its parameters, as plain JSON, the cell included."""

@@ -356,7 +356,7 @@ def checked_input(x, features: int, dims: str, weight: Tensor | None) -> None:
         )
     if not x.is_floating_point():
         raise ShapeError("the input", expected="floating point", got=x.dtype, fix="Use x.float().")
-    if weight is None or torch.is_autocast_enabled(x.device.type):
+    if weight is None or _is_autocast(x.device.type):
         return
     if weight.dtype != x.dtype or weight.device != x.device:
         raise ShapeError(
@@ -397,7 +397,7 @@ def checked_states(given: Mapping[str, Tensor] | None, default: States) -> State
                 expected=f"(L·D, B, width) = {tuple(like.shape)}",
                 got=tuple(value.shape) if isinstance(value, Tensor) else f"a {_kind(value)}",
             )
-        same = value.dtype == like.dtype or torch.is_autocast_enabled(like.device.type)
+        same = value.dtype == like.dtype or _is_autocast(like.device.type)
         if not same or value.device != like.device:
             raise ShapeError(
                 f"state {name!r}",
@@ -406,6 +406,10 @@ def checked_states(given: Mapping[str, Tensor] | None, default: States) -> State
                 fix="Move it with `.to(...)`.",
             )
     return {**default, **given}
+
+
+def _is_autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _kind(value) -> str:

@@ -16,7 +16,7 @@ from .step import PhaseWriter, Run
 from .tiles import tiles
 
 # What every call holds beside its buffers: sizes, strides and switches.
-COUNTS = ("T", "B", "K", "H", "P", "Hp", "Pp", "threads", "reverse", "want_dx")
+COUNTS = ("T", "B", "K", "ldx", "H", "P", "Hp", "Pp", "threads", "reverse", "want_dx")
 PLAIN = (
     "x", "xw", "x_weight", "x_bias", "u_weight", "u_bias", "proj_weight", "pack", "save", "carry",
     "statistics", "d_output", "dz", "back_carry", "back_statistics", "dx", "gx", "gp", "gb",
@@ -267,7 +267,7 @@ static void pack_backward(const call *c, const packed *p, long me, long n) {{
       v acc[8 * 4];
       FOR(r, rows) FOR(k, {run.count}) FOR(i, n)
         acc[(r * {run.count} + k) * n + i] = ld(p->{writer.name}_bias + ({run.first} + k) * {writer.width} + (q + i) * V);
-      MAC[{run.count} * n][rows](c->K, c->x + b * c->K, c->K, p->{run.name} + q * V * {run.count} * c->K, acc, {run.count} * n);
+      MAC[{run.count} * n][rows](c->K, c->x + b * c->ldx, c->ldx, p->{run.name} + q * V * {run.count} * c->K, acc, {run.count} * n);
       FOR(r, rows) FOR(k, {run.count}) FOR(i, n)
         st(c->xw + ((b + r) * {self.x_total} + {writer.x_first + run.first} + k) * c->Hp + (q + i) * V,
            acc[(r * {run.count} + k) * n + i]);
@@ -324,7 +324,7 @@ static void backward_slice(const call *c, const packed *p, long b0, long b1, int
         for gate, k in derived.by_x.items():
             n = traced.x_gates.index(gate)
             lines.append(
-                f"outer(c, c->x, c->K, c->K, {spelling.slots[k]}, c->Hp, "
+                f"outer(c, c->x, c->ldx, c->K, {spelling.slots[k]}, c->Hp, "
                 f"c->gx + {n} * c->Hp, {len(traced.x_gates)} * c->Hp, me, n);"
             )
         for node, k in derived.by_u.items():
@@ -416,6 +416,10 @@ static void inputs(const call *c, const packed *p, long b0, long b1) {{
 
     def _entries(self) -> str:
         units = 1 if self.plan.scans else 0
+        rows = {s: f"c->B * {self.spelling.width(s)}" for s in self.plan.traced.states}
+        shift = "\n    ".join(
+            f"memcpy(c->s_{s}, c->s_{s} + {n}, {n} * sizeof(real));" for s, n in rows.items()
+        )
         return f"""
 #ifdef _OPENMP
 #define TEAM _Pragma("omp parallel num_threads(c->threads) if (c->threads > 1)")
@@ -456,6 +460,25 @@ void forward(const call *c, long keep) {{
     else forward_slice(c, p, b0, b1, whole, q0, q1, 0);
     restore_zeros(zeros);
   }}
+}}
+
+/* Streams: weights packed once, then one step of all layers a call. */
+void bind(const call *c) {{
+  packed parts, *p = &parts;
+  place(c, p, c->pack);
+  pack_forward(c, p, 0, 1);
+}}
+
+void advance(const call *const *layers, long count) {{
+  const unsigned long zeros = quick_zeros();
+  FOR(k, count) {{
+    const call *c = layers[k];
+    packed parts, *p = &parts;
+    place(c, p, c->pack);
+    forward_slice(c, p, 0, c->B, 1, 0, 0, 0);
+    {shift}
+  }}
+  restore_zeros(zeros);
 }}
 
 void backward(const call *c) {{

@@ -54,10 +54,9 @@ class PhaseWriter:
         reading = [n for n, column in enumerate(self.columns) if column.x]
         for group in _chunks(reading):
             blocks = tuple(traced.x_gates.index(self.columns[n].x) for n in group)
-            rows = "c->x + (at->t * c->B + b) * c->K"
-            size = "c->K"
+            rows = "c->x + (at->t * c->B + b) * c->ldx"
             runs.append(
-                Run(f"{self.name}_x{group[0]}", group[0], len(group), rows, size, size, "x_weight",
+                Run(f"{self.name}_x{group[0]}", group[0], len(group), rows, "c->ldx", "c->K", "x_weight",
                     blocks)
             )  # fmt: skip
         if self.backward:
