@@ -89,6 +89,13 @@ def find(cell) -> Cell:
         >>> find("lstm").states
         'h c'
     """
+    if cell is Cell or type(cell) is Cell:
+        raise CellError(
+            "Cell itself has no step",
+            expected="a class derived from it, with a method `step(self, x, u, h, …)`",
+            got="Cell",
+            fix="`unrolled cells new NAME` writes a template.",
+        )
     if isinstance(cell, Cell):
         return cell
     if inspect.isclass(cell) and issubclass(cell, Cell):
@@ -97,7 +104,7 @@ def find(cell) -> Cell:
         return CATALOGUE[cell]()
     if isinstance(cell, str) and ".py" in cell:
         return _from_file(cell)()
-    close = difflib.get_close_matches(str(cell), CATALOGUE, 1)
+    close = difflib.get_close_matches(str(cell).lower(), CATALOGUE, 1)
     raise CellError(
         f"no cell {cell!r}",
         expected=f"a name ({', '.join(CATALOGUE)}), FILE.py:Class, or a Cell",
@@ -110,7 +117,12 @@ def _from_file(reference: str) -> type[Cell]:
     path, _, wanted = reference.rpartition(":") if ".py:" in reference else (reference, "", "")
     file = Path(path)
     if not file.is_file():
-        raise CellError(f"no file {path}", expected="FILE.py:Class", got=reference)
+        raise CellError(
+            f"no file {path}",
+            expected="FILE.py:Class",
+            got=reference,
+            fix="Give the path from this folder.",
+        )
     spec = importlib.util.spec_from_file_location(f"unrolled_user_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise CellError(f"{path} is no Python file", expected="FILE.py:Class", got=reference)
@@ -122,7 +134,7 @@ def _from_file(reference: str) -> type[Cell]:
         raise CellError(
             f"{path}: {error.what}", expected=error.expected, got=error.got, fix=error.fix
         ) from None
-    except Exception as error:  # noqa: BLE001  # whatever a user's file raises, said in one line
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a user's file raises, said in one line
         line = getattr(error, "lineno", None) or _line_of(error, path)
         raise CellError(
             f"{path}, line {line}", expected="Python that can be imported", got=_named(error)
@@ -140,7 +152,7 @@ def _from_file(reference: str) -> type[Cell]:
         f"{path} has no cell {wanted!r}" if wanted else f"{path}: which cell",
         expected=f"one of {', '.join(own) or '(it defines none)'}",
         got=wanted or "no name",
-        fix=f"Write {path}:CLASS.",
+        fix=f"Write {path}:{(difflib.get_close_matches(wanted, own, 1) or [*own, 'CLASS'])[0]}.",
     )
 
 
