@@ -1,0 +1,224 @@
+"""Settings come in; the optimizer, the learning rate of each step and the device go out."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from unrolled.errors import UsageError
+
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_CHOICES = {
+    "optimizer": ("adamw", "adam"),
+    "schedule": ("constant", "onecycle", "cosine"),
+    "precision": ("auto", "float32", "bfloat16"),
+    "keep": ("best", "last"),
+}
+_LEAST = {
+    "epochs": 1,
+    "batch": 1,
+    "accumulate": 1,
+    "seed": 0,
+    "patience": 0,
+    "log_every": 0,
+    "checkpoint_every": 0,
+    "lr": 0,
+    "weight_decay": 0,
+    "clip": 0,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is trained; every value is checked here, where it is given.
+
+    Args:
+        epochs: passes over the training part.
+        batch: examples a batch.
+        accumulate: batches whose gradients make one step.
+        optimizer: "adamw" (weights decay, biases do not) or "adam".
+        lr: learning rate, at its peak.
+        schedule: "constant", "cosine" (down to 0) or "onecycle" (up, then down to almost 0).
+        warmup: share of all steps in which the rate rises: in a line, in "onecycle" as a cosine.
+        weight_decay: of AdamW.
+        clip: largest norm that all gradients may have together; 0 never clips.
+        patience: epochs without a better score on the validation part before stopping; 0 for none.
+        keep: "best" by validation, or "last": the weights that the model ends up with.
+        augment: "none" or "shift2": images moved by up to 2 pixels.
+        seed: of order, augmentation and dropout.
+        device: "auto" (CUDA where there is some, else the CPU), "cpu", "cuda", "cuda:1", "mps".
+        precision: "auto" (bfloat16 products on CUDA, else float32), "float32" or "bfloat16".
+        log_every: steps between lines of the log; 0 for a line an epoch.
+        checkpoint_every: steps between checkpoints, beside the one an epoch; 0 for none.
+        tensorboard: also write TensorBoard's files (needs the extra of that name).
+
+    Raises:
+        UsageError: a value that it cannot have, with those it can.
+
+    Example:
+        >>> Settings(lr=-1)
+        Traceback (most recent call last):
+        unrolled.errors.UsageError: lr: expected at least 0, got -1.
+    """
+
+    epochs: int = 10
+    batch: int = 100
+    accumulate: int = 1
+    optimizer: str = "adamw"
+    lr: float = 0.003
+    schedule: str = "onecycle"
+    warmup: float = 0.3
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    patience: int = 0
+    keep: str = "best"
+    augment: str = "none"
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    log_every: int = 0
+    checkpoint_every: int = 0
+    tensorboard: bool = False
+
+    def __post_init__(self):
+        for field in fields(self):
+            kind: Any = type(field.default)
+            value: Any = getattr(self, field.name)
+            if kind is float and type(value) is int:
+                value = float(value)
+                object.__setattr__(self, field.name, value)
+            if type(value) is not kind:
+                raise UsageError(field.name, expected=_words(kind), got=repr(value))
+            if kind is float and not math.isfinite(value):
+                raise UsageError(field.name, expected="a finite number", got=value)
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise UsageError(
+                    name, expected=f"at least {least}", got=_short(getattr(self, name))
+                )
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UsageError(
+                    name, expected="one of " + ", ".join(choices), got=repr(getattr(self, name))
+                )
+        if not 0 <= self.warmup < 1:
+            raise UsageError(
+                "warmup", expected="a share of at least 0 and below 1", got=self.warmup
+            )
+        if self.seed >= 2**32:
+            raise UsageError("seed", expected="at most 4294967295", got=self.seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `name` means on this machine.
+
+    Raises:
+        UsageError: there is none such.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    here = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    here += ["mps"] * torch.backends.mps.is_available()
+    if name not in here and not (name == "cuda" and torch.cuda.is_available()):
+        raise UsageError("device", expected=f"auto, {', '.join(here)}", got=repr(name))
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype | None:
+    """The dtype of products under autocast, or None for float32 throughout."""
+    if name == "auto":
+        fits = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fits else None
+    return torch.bfloat16 if name == "bfloat16" else None
+
+
+def make_optimizer(
+    model: nn.Module, settings: Settings, device: torch.device
+) -> torch.optim.Optimizer:
+    """Adam or AdamW over every parameter that learns; matrices decay, vectors do not."""
+    learning = [p for p in model.parameters() if p.requires_grad]
+    fused = device.type in ("cpu", "cuda") and all(p.is_floating_point() for p in learning)
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(learning, lr=settings.lr, fused=fused)
+    matrices = [p for p in learning if p.ndim > 1]
+    vectors = [p for p in learning if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=settings.lr, fused=fused)
+
+
+def moments(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
+    """What Adam remembers of each parameter, as `optimizer.SLOT.NAME`."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    return {
+        f"optimizer.{slot}.{names[id(p)]}": kept[slot]
+        for p, kept in optimizer.state.items()
+        for slot in MOMENTS
+    }
+
+
+def restore_moments(
+    optimizer: torch.optim.Optimizer,
+    model: nn.Module,
+    part: Callable[[str, Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]],
+) -> None:
+    """Give `optimizer` back what `moments` took; `part(prefix, wanted)` yields checked tensors."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    learning = [p for group in optimizer.param_groups for p in group["params"]]
+    wanted = {names[id(p)]: p.detach().cpu() for p in learning}
+    counts = dict.fromkeys(wanted, torch.zeros(()))
+    found = {
+        slot: part(f"optimizer.{slot}", counts if slot == "step" else wanted) for slot in MOMENTS
+    }
+    table = optimizer.state_dict()
+    table["state"] = {
+        place: {slot: found[slot][name].clone() for slot in MOMENTS}
+        for place, name in enumerate(wanted)
+    }
+    optimizer.load_state_dict(table)
+
+
+def learning_rate(settings: Settings, total: int) -> Callable[[int], float]:
+    """The rate of each step from 0 to `total` - 1: a pure function, nothing to save and restore.
+
+    Example:
+        >>> rate = learning_rate(Settings(lr=1.0, schedule="onecycle", warmup=0.3), 100)
+        >>> [round(rate(step), 3) for step in (0, 30, 99)]
+        [0.04, 1.0, 0.0]
+    """
+    rising = settings.warmup * total
+    one_cycle = settings.schedule == "onecycle"
+
+    def rate(step: int) -> float:
+        if step < rising:
+            if one_cycle:
+                return settings.lr * _cosine(1 / 25, 1.0, step / rising)
+            return settings.lr * (step + 1) / (rising + 1)
+        if settings.schedule == "constant":
+            return settings.lr
+        share = (step - rising) / max(1.0, total - 1 - rising)
+        return settings.lr * _cosine(1.0, 4e-6 if one_cycle else 0.0, min(share, 1.0))
+
+    return rate
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _words(kind: type) -> str:
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[kind]
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,357 @@
+"""Many-to-one: sequences come in; one label, several labels or values for each go out."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from unrolled.data import Batch, Dataset, Preparation, Split, batches
+from unrolled.errors import ModelError, UsageError
+from unrolled.layers import Recurrent
+from unrolled.messages import tr
+from unrolled.tasks import measures
+from unrolled.tasks.pooling import ManyToOne
+
+KINDS = ("single", "multi", "regression")
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a model says of N examples.
+
+    Args:
+        values: probabilities (N, K), of classes or of each label; in regression the values.
+        index: int64 (N) of the likeliest class, bool (N, K) of several labels, or the values.
+        names: the same in words: a label, a list of labels, or a list of values for each.
+    """
+
+    values: np.ndarray
+    index: np.ndarray
+    names: list[Any]
+
+
+class Classify:
+    """The task of giving each sequence a label, several labels, or K values.
+
+    Args:
+        recurrent: the recurrent layers.
+        preparation: from raw examples to (B, T, I).
+        labels: names of the K classes or values.
+        kind: "single", "multi" or "regression".
+        pooling: how time is summed up: a name in `pooling.POOLINGS`.
+        head_dropout: probability of dropping a feature before the head.
+        label_smoothing: share of each target spread over all classes ("single" only).
+        class_weights: what each class counts in the loss, (K), or None for the same.
+
+    Raises:
+        UsageError: a value that it cannot have.
+
+    Example:
+        >>> from unrolled.data import load
+        >>> digits = load("digits")
+        >>> task = Classify.for_dataset(digits, cell="gru", hidden=16)
+        >>> task.predict(digits.train.inputs[:3]).values.shape
+        (3, 10)
+    """
+
+    name = "classify"
+
+    def __init__(
+        self,
+        recurrent: Recurrent,
+        preparation: Preparation,
+        labels: Sequence[str],
+        kind: str = "single",
+        *,
+        pooling: str = "last",
+        head_dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+    ):
+        if kind not in KINDS:
+            raise UsageError("kind", expected=", ".join(KINDS), got=repr(kind))
+        if recurrent.input_size != preparation.features:
+            raise UsageError(
+                "the recurrent layer's input_size",
+                expected=f"{preparation.features}, the features of the data",
+                got=recurrent.input_size,
+            )
+        if not isinstance(label_smoothing, int | float) or not 0 <= label_smoothing < 1:
+            raise UsageError("label_smoothing", expected="0 ≤ it < 1", got=repr(label_smoothing))
+        if label_smoothing and kind != "single":
+            raise UsageError("label_smoothing", expected="0 unless each example has one label")
+        self.labels, self.kind, self.preparation = list(labels), kind, preparation
+        self.head_dropout, self.label_smoothing = float(head_dropout), float(label_smoothing)
+        self.class_weights = _checked_weights(class_weights, len(self.labels), kind)
+        self.model = ManyToOne(recurrent, len(self.labels), pooling, head_dropout)
+        if kind == "regression":
+            self.model.register_buffer("center", torch.zeros(len(self.labels)))
+            self.model.register_buffer("spread", torch.ones(len(self.labels)))
+        else:
+            self.model.register_buffer("temperature", torch.ones(()))
+
+    @classmethod
+    def for_dataset(
+        cls,
+        dataset: Dataset,
+        *,
+        cell: Any = "lstm",
+        hidden: int = 128,
+        layers: int = 1,
+        seed: int = 0,
+        pooling: str = "last",
+        head_dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        class_weights: str | Sequence[float] = "none",
+        **options: Any,
+    ) -> "Classify":
+        """A new network for `dataset`, its first weights decided by `seed`.
+
+        Args:
+            dataset: gives I, the kind, the labels and the preparation.
+            cell: name, `FILE.py:Class`, class or object.
+            hidden: H.
+            layers: L.
+            seed: of the first weights.
+            pooling, head_dropout, label_smoothing: as for the class.
+            class_weights: "none", "balanced" (rare classes count more), or one for each class.
+            options: further options of `Recurrent`.
+
+        Raises:
+            UsageError, CellError, BackendError: a value that it cannot have.
+        """
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            recurrent = Recurrent(cell, dataset.preparation.features, hidden, layers, **options)
+            task = cls(
+                recurrent,
+                dataset.preparation,
+                dataset.labels,
+                dataset.kind,
+                pooling=pooling,
+                head_dropout=head_dropout,
+                label_smoothing=label_smoothing,
+                class_weights=_weights_for(class_weights, dataset),
+            )
+        if task.kind == "regression":
+            targets = np.asarray(dataset.train.targets, np.float64).reshape(-1, len(task.labels))
+            spread = targets.std(axis=0)
+            task.model.center.copy_(torch.from_numpy(targets.mean(axis=0)))
+            task.model.spread.copy_(torch.from_numpy(np.where(spread > 0, spread, 1.0)))
+        return task
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds the task without its weights and labels, as plain JSON."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "pooling": self.model.pooling,
+            "head_dropout": self.head_dropout,
+            "label_smoothing": self.label_smoothing,
+            "class_weights": self.class_weights,
+            "preparation": self.preparation.to_json(),
+            "recurrent": self.model.recurrent.config(),
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], labels: Sequence[str], *, backend: str = "auto"
+    ) -> "Classify":
+        """The task that `config` describes, its weights yet to be loaded.
+
+        Raises:
+            UnrolledError: a field is missing, unknown or has a value it cannot have.
+        """
+        fields = {
+            "kind", "pooling", "head_dropout", "label_smoothing", "class_weights", "preparation",
+            "recurrent",
+        }  # fmt: skip
+        found = set(config) - {"name"}
+        if found != fields:
+            raise ModelError(
+                "the task's configuration",
+                expected=f"the fields {', '.join(sorted(fields))}",
+                got=f"{', '.join(sorted(found ^ fields))} missing or unknown",
+            )
+        rest = {key: config[key] for key in found - {"preparation", "recurrent"}}
+        return cls(
+            Recurrent.from_config(config["recurrent"], backend=backend),
+            Preparation.from_json(config["preparation"]),
+            labels,
+            **rest,
+        )
+
+    @classmethod
+    def shapes(cls, config: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Tensor]:
+        """Names, shapes and dtypes of the weights that `config` implies; no memory is taken."""
+        layers = config.get("recurrent", {})
+        layers = layers.get("num_layers", 1) if isinstance(layers, Mapping) else 1
+        if type(layers) is not int or not 0 < layers <= 1000:
+            raise ModelError("num_layers", expected="a whole number from 1 to 1000", got=layers)
+        with torch.device("meta"):
+            return cls.from_config(config, labels).model.state_dict()
+
+    def describe(self) -> str:
+        """The network in one line."""
+        layer = self.model.recurrent
+        both = tr("bidirectional ") if layer.bidirectional else ""
+        return tr(
+            "{both}{layers} x {cell} {hidden}, {pooling}, linear {outputs} (backend {backend})",
+            both=both,
+            layers=layer.num_layers,
+            cell=layer.cell.name,
+            hidden=layer.hidden_size,
+            pooling=self.model.pooling,
+            outputs=len(self.labels),
+            backend=layer.backend,
+        )
+
+    def batches(self, split: Split, size: int, **order: Any) -> Iterator[Batch]:
+        """`data.batches` with the task's own preparation."""
+        return batches(split, self.preparation, size, **order)
+
+    @staticmethod
+    def move(batch: Batch, device: torch.device) -> Batch:
+        """The batch with inputs and targets on `device`; lengths stay on the CPU."""
+        targets = None if batch.targets is None else batch.targets.to(device, non_blocking=True)
+        return batch._replace(inputs=batch.inputs.to(device, non_blocking=True), targets=targets)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean loss of a batch that is on the model's device, and nothing else to log."""
+        logits = self.model(batch.inputs, batch.lengths).float()
+        targets = batch.targets
+        if targets is None:
+            raise UsageError("the loss", expected="a batch with targets", got="none")
+        if self.kind == "regression":
+            wanted = (targets.reshape(logits.shape) - self.model.center) / self.model.spread
+            return functional.mse_loss(logits, wanted), {}
+        weights = None
+        if self.class_weights is not None:
+            weights = torch.tensor(self.class_weights, device=logits.device)
+        if self.kind == "multi":
+            return functional.binary_cross_entropy_with_logits(
+                logits, targets, pos_weight=weights
+            ), {}
+        return functional.cross_entropy(
+            logits, targets, weight=weights, label_smoothing=self.label_smoothing
+        ), {}
+
+    def evaluate(self, parts: Iterable[Batch]) -> dict[str, Any]:
+        """Figures over all batches, as `measures` has them for this kind."""
+        outputs, targets = self._outputs(parts)
+        if self.kind == "regression":
+            targets = targets.reshape(outputs.shape)
+        return getattr(measures, self.kind)(outputs, targets, self.labels)
+
+    def calibrate(self, parts: Iterable[Batch]) -> None:
+        """Learn the temperature of the probabilities from batches that were not trained on."""
+        if self.kind == "regression":
+            return
+        self.model.temperature.fill_(1.0)
+        logits, targets = self._outputs(parts)
+        self.model.temperature.fill_(measures.best_temperature(logits, targets, self.kind))
+
+    def score(self, metrics: Mapping[str, Any]) -> list[float]:
+        """What a larger value of, in order, makes a better epoch."""
+        if self.kind == "regression":
+            return [-metrics["rmse"]]
+        first = "accuracy" if self.kind == "single" else "micro_f1"
+        return [metrics[first], -metrics["loss"]]
+
+    def summary(self, metrics: Mapping[str, Any]) -> str:
+        """The figure that matters, in words."""
+        if self.kind == "regression":
+            return tr(
+                "RMSE {rmse}, R² {r2}", rmse=f"{metrics['rmse']:.4g}", r2=f"{metrics['r2']:.4f}"
+            )
+        if self.kind == "multi":
+            return tr("micro F1 {share} %", share=f"{100 * metrics['micro_f1']:.2f}")
+        return tr("accuracy {share} %", share=f"{100 * metrics['accuracy']:.2f}")
+
+    def predict(self, inputs: np.ndarray | Sequence[np.ndarray]) -> Guess:
+        """What the model says of raw examples (of the shape it was trained on).
+
+        Raises:
+            DataError, ShapeError: they are not what it was trained on.
+        """
+        outputs, _ = self._outputs(self.batches(Split(_as_inputs(inputs)), 256))
+        if self.kind == "regression":
+            values = outputs.numpy()
+            return Guess(values, values, values.tolist())
+        if self.kind == "multi":
+            values = torch.sigmoid(outputs.double()).numpy()
+            index = values > 0.5
+            return Guess(values, index, [_chosen(self.labels, row) for row in index])
+        values = torch.softmax(outputs.double(), dim=1).numpy()
+        index = outputs.argmax(dim=1).numpy()
+        return Guess(values, index, [self.labels[k] for k in index])
+
+    def predict_proba(self, inputs: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+        """Calibrated probabilities (N, K) of raw examples.
+
+        Raises:
+            UsageError: the task is regression, which has none.
+        """
+        if self.kind == "regression":
+            raise UsageError("probabilities", expected="a classifier", got="regression")
+        return self.predict(inputs).values
+
+    @torch.no_grad()
+    def _outputs(self, parts: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+        """Calibrated logits (N, K), or values in the user's units, and targets, on the CPU."""
+        device = next(self.model.parameters()).device
+        training = self.model.training
+        self.model.eval()
+        outputs, targets = [torch.zeros(0, len(self.labels))], []
+        for batch in parts:
+            batch = self.move(batch, device)
+            outputs.append(self.model(batch.inputs, batch.lengths).float().cpu())
+            if batch.targets is not None:
+                targets.append(batch.targets.cpu())
+        self.model.train(training)
+        together = torch.cat(outputs)
+        if self.kind == "regression":
+            together = together * self.model.spread.cpu() + self.model.center.cpu()
+        else:
+            together = together / self.model.temperature.cpu()
+        return together, torch.cat(targets) if targets else torch.zeros(0)
+
+
+def _as_inputs(inputs: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    return inputs if isinstance(inputs, np.ndarray) else [np.asarray(one) for one in inputs]
+
+
+def _chosen(labels: Sequence[str], row: np.ndarray) -> list[str]:
+    return [label for label, there in zip(labels, row, strict=True) if there]
+
+
+def _checked_weights(weights: Sequence[float] | None, count: int, kind: str) -> list[float] | None:
+    if weights is None:
+        return None
+    if kind == "regression":
+        raise UsageError("class_weights", expected="a task with classes", got="regression")
+    good = isinstance(weights, Sequence | np.ndarray) and len(weights) == count
+    if not good or not all(isinstance(w, int | float) and 0 <= w < 1e9 for w in weights):
+        raise UsageError("class_weights", expected=f"{count} numbers of at least 0", got=weights)
+    return [float(weight) for weight in weights]
+
+
+def _weights_for(weights: str | Sequence[float], dataset: Dataset) -> Sequence[float] | None:
+    if not isinstance(weights, str):
+        return weights
+    if weights not in ("none", "balanced"):
+        raise UsageError("class_weights", expected="'none', 'balanced' or a list", got=weights)
+    if weights == "none":
+        return None
+    targets = np.asarray(dataset.train.targets)
+    if dataset.kind == "multi":
+        there = np.maximum(targets.sum(axis=0), 1)
+        return ((len(targets) - there) / there).tolist()
+    if dataset.kind == "regression":
+        raise UsageError("class_weights", expected="a task with classes", got="regression")
+    counts = np.maximum(np.bincount(targets, minlength=len(dataset.labels)), 1)
+    return (len(targets) / (len(counts) * counts)).tolist()

@@ -1,0 +1,78 @@
+"""Losses and gradient norms of steps come in as tensors; sums go out, or an error at the first NaN.
+
+On a GPU reading one number waits for all work before it, so values are read some steps late there,
+but always before a checkpoint is written.
+"""
+
+import math
+from collections import deque
+from typing import Any
+
+import torch
+
+from unrolled.errors import TrainingError
+from unrolled.optimise import Settings
+
+
+class Watch:
+    """Adds up what one epoch logs, and stops training that has lost its way.
+
+    Attributes:
+        loss: of the last step read.
+        norm: of the last step's gradients, before clipping.
+    """
+
+    def __init__(self, settings: Settings, steps_an_epoch: int, device: torch.device):
+        self.settings, self.steps_an_epoch = settings, steps_an_epoch
+        self.late = 1 if device.type == "cpu" else 20
+        self.waiting: list[tuple[int, torch.Tensor, torch.Tensor, int]] = []
+        self.norms: deque[float] = deque(maxlen=5)
+        self.loss = self.norm = 0.0
+
+    def see(self, place: Any, loss: torch.Tensor, norm: torch.Tensor, examples: int) -> None:
+        """Take note of the step about to be taken; on the CPU, before it changes a weight."""
+        self.waiting.append((place.step, loss, norm, examples))
+        if len(self.waiting) >= self.late:
+            self.flush(place)
+
+    def flush(self, place: Any) -> None:
+        """Read what waits, into the sums of `place`.
+
+        Raises:
+            TrainingError: a loss or a norm is NaN or infinite.
+        """
+        if not self.waiting:
+            return
+        steps, waiting_losses, waiting_norms, sizes = zip(*self.waiting, strict=True)
+        self.waiting = []
+        if len(steps) > 1:
+            losses, norms = (
+                torch.stack(waiting_losses).tolist(),
+                torch.stack(waiting_norms).tolist(),
+            )
+        else:
+            losses, norms = [waiting_losses[0].item()], [waiting_norms[0].item()]
+        for step, loss, norm, size in zip(steps, losses, norms, sizes, strict=True):
+            self.norms.append(norm)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise self._lost(step, loss)
+            place.examples += size
+            place.loss_sum += loss * size
+            place.norm_sum += norm
+            place.clipped += bool(self.settings.clip) and norm > self.settings.clip
+            self.loss, self.norm = loss, norm
+
+    def _lost(self, step: int, loss: float) -> TrainingError:
+        epoch, within = divmod(step, self.steps_an_epoch)
+        what = "the gradient" if math.isfinite(loss) else f"the loss ({loss})"
+        advice = [f"a lower lr than {self.settings.lr:g}", "more warmup"]
+        if not self.settings.clip:
+            advice.insert(1, "clip=1")
+        if self.settings.precision != "float32":
+            advice.append("precision=float32")
+        return TrainingError(
+            f"step {step + 1} (epoch {epoch + 1}, batch {within + 1}): {what} is not finite",
+            expected="finite numbers",
+            got="gradient norms " + ", ".join(f"{norm:.3g}" for norm in self.norms),
+            fix=f"Try {', '.join(advice)}; look for extreme values in the inputs.",
+        )
