@@ -94,7 +94,7 @@ class Run:
                 "patience", expected="a validation part to wait on", got="none", fix="Leave it out."
             )
 
-    def start(self, *, resume: bool, overwrite: bool, command: str) -> None:
+    def start(self, *, resume: bool, overwrite: bool, command: str, recipe: Any = None) -> None:
         """Make the directory, or find in it the checkpoint to go on from.
 
         Raises:
@@ -120,7 +120,7 @@ class Run:
                     fix="Choose another --out, or give it up with --overwrite.",
                 )
             checkpoint.clear(self.directory)
-            made_with = {**self._made_of(), "command": command}
+            made_with = {**self._made_of(), "command": command, "recipe": recipe}
             del made_with["task"]
             checkpoint.begin(self.directory, self.task, made_with)
         if self.settings.tensorboard:

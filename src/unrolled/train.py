@@ -4,7 +4,7 @@ What a run has to remember lives in `Run` (runs.py): it is saved in one rename a
 `resume`, so that a run that was killed anywhere ends in the same bits as one that was not.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -67,6 +67,7 @@ def train(
     overwrite: bool = False,
     progress: bool | Report = True,
     command: str = "",
+    recipe: Mapping[str, Any] | None = None,
 ) -> Result:
     """Train `task.model` on `dataset.train`, keep the best by `dataset.valid`, measure on the test.
 
@@ -81,6 +82,7 @@ def train(
         overwrite: forget a model that is in `out`.
         progress: say how it goes on standard output, or on a `Report` of one's own.
         command: what the model card says the model was made with.
+        recipe: plain JSON for config.json, from which the data can be found again.
 
     Raises:
         TrainingError: the loss is not finite, or `out` holds another run than the one to resume.
@@ -113,7 +115,7 @@ def train(
         model = task.model.to(device)
         optimizer = make_optimizer(model, settings, device)
         run = Run(task, optimizer, settings, dataset, device, out)
-        run.start(resume=resume, overwrite=overwrite, command=command)
+        run.start(resume=resume, overwrite=overwrite, command=command, recipe=recipe)
         place, watch = run.place, Watch(settings, steps_an_epoch, device)
         report.begin(total, place.step)
         if report.wanted:

@@ -1,0 +1,197 @@
+"""`unrolled eval`, `predict`, `import`: a trained model comes in, or a checkpoint of PyTorch."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from unrolled.errors import UsageError
+from unrolled.messages import tr
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model directory.")]
+Backend = Annotated[str, typer.Option(help="auto, torch, c or reference.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Which = Annotated[str, typer.Option(help="The best weights, or the last.")]
+
+
+def eval(
+    model: Model,
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[DATA]", help="Labelled data; default: the test part of its own."),
+    ] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DIR", help="The folder with the dataset's files."),
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option(help="test, valid or train; default: test, or all of a file.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="The column of the answers.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a text file.")] = None,
+    which: Which = "best",
+    backend: Backend = "auto",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a trained model on its test data, or yours."""
+    from unrolled import checkpoint, tasks
+    from unrolled.history import plain
+    from unrolled.tasks.recipe import Recipe, reload
+
+    task = tasks.load(model, which=which, device=device, backend=backend)
+    stored = checkpoint.read(model).config["run"].get("recipe") or {}
+    own = source is None or source == stored.get("source")
+    source = source or stored.get("source")
+    if source is None:
+        raise UsageError("DATA", expected="labelled data", got="none, and the model names none")
+    known = isinstance(stored.get("options"), dict)
+    recipe = Recipe.from_json(stored["options"]) if known else Recipe.default()
+    changes: dict[str, Any] = {"label": label, "encoding": encoding}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if not own and part is None:
+        changes |= {"valid": 0, "by": None, "group": None}
+    dataset = reload(
+        source, recipe, task, data_dir=data_dir or (stored.get("data_dir") if own else None),
+        **({"test": None} if own else {}) | changes,
+    )  # fmt: skip
+    if part not in (None, "test", "valid", "train"):
+        raise UsageError("part", expected="test, valid or train", got=repr(part))
+    chosen = part or "test"
+    split = getattr(dataset, chosen)
+    if not len(split):
+        raise UsageError(
+            f"the {chosen} part of {source}", expected="at least 1 example", got="none"
+        )
+    metrics = task.evaluate(task.batches(split, 256))
+    rows = metrics.get("per_class") or metrics.get("per_value")
+    if as_json:
+        whole = {"part": chosen, "count": len(split), **plain(metrics), "per_label": rows}
+        if "confusion" in metrics:
+            whole["confusion"] = metrics["confusion"].tolist()
+        typer.echo(json.dumps(whole, ensure_ascii=False))
+        return
+    columns = list(next(iter(rows.values())))
+    width = max(8, *map(len, rows)) + 2
+    typer.echo(" " * width + "".join(f"{name:>11}" for name in columns))
+    for name, row in rows.items():
+        cells = (f"{v:>11}" if isinstance(v, int) else f"{v:>11.4f}" for v in row.values())
+        typer.echo(f"{name:<{width}}" + "".join(cells))
+    typer.echo(
+        tr(
+            "{part}: {what} ({count} examples)",
+            part=chosen,
+            what=task.summary(metrics),
+            count=len(split),
+        )
+    )
+
+
+def predict(
+    model: Model,
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="An image, a folder, a table, .npy or .npz.")
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.csv", help="Write a table: your columns, then the answers."),
+    ] = None,
+    all_classes: Annotated[
+        bool, typer.Option("--all", help="The probability of every class.")
+    ] = False,
+    features: Annotated[str | None, typer.Option(help="The columns to read: a,b,c.")] = None,
+    label: Annotated[str | None, typer.Option(help="A column to pass over.")] = None,
+    id: Annotated[str | None, typer.Option(help="The column that names an example.")] = None,
+    time: Annotated[str | None, typer.Option(help="The column of times.")] = None,
+    encoding: Annotated[str, typer.Option(help="Of a text file.")] = "utf-8",
+    resize: Annotated[bool, typer.Option("--resize", help="Bring images to the size.")] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="Exchange black and white.")] = False,
+    which: Which = "best",
+    backend: Backend = "auto",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Let a trained model answer for new data, with the probability of each answer."""
+    from unrolled import tasks
+    from unrolled.cli import scored
+    from unrolled.data import read_inputs
+
+    task = tasks.load(model, which=which, device=device, backend=backend)
+    inputs, ids = read_inputs(
+        source,
+        task.preparation,
+        features=features,
+        label=label,
+        id=id,
+        time=time,
+        encoding=encoding,
+        resize=resize,
+        invert=invert,
+    )
+    guess = task.predict(inputs)
+    answers = scored.answers(task, guess, every=all_classes)
+    if out is not None:
+        count = scored.write(out, source, ids, answers, id=id, encoding=encoding)
+        typer.echo(tr("{count} rows scored", count=count))
+        typer.echo(out)
+        return
+    rows = [{"id": name, **answer} for name, answer in zip(ids, answers, strict=True)]
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        typer.echo("\t".join(scored.shown(value) for value in row.values()))
+
+
+def import_(
+    source: Annotated[
+        str, typer.Argument(metavar="CKPT", help="A state dict: torch.save's, or safetensors.")
+    ],
+    out: Annotated[str, typer.Option(metavar="DIR", help="The model directory to write.")],
+    like: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DATA", help="The data whose preparation and labels it has."),
+    ] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DIR", help="The folder with the dataset's files."),
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Names of the outputs: a,b,c.")] = None,
+    cell: Annotated[str | None, typer.Option(help="rnn-relu, for an nn.RNN with relu.")] = None,
+    kind: Annotated[str, typer.Option(help="single, multi or regression.")] = "single",
+    pooling: Annotated[
+        str, typer.Option(help="Sum up time: last, step, mean, max; step is output[:, -1].")
+    ] = "step",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Give up a model that is in the directory.")
+    ] = False,
+) -> None:
+    """Turn a PyTorch checkpoint into a model directory: an nn.LSTM, GRU or RNN and a linear head.
+
+    Only weights are loaded; nothing in the file is run.
+    """
+    from pathlib import Path
+
+    from unrolled import checkpoint
+    from unrolled.tasks import imported
+    from unrolled.tasks.recipe import build, resolve
+
+    found = imported.recognise(imported.read_state_dict(source), source, cell)
+    preparation, names, run = None, labels.split(",") if labels else None, {}
+    if like is not None:
+        recipe = resolve(like, flags={"hidden": 1, "layers": 1, "bidirectional": False})
+        network, _ = build(like, recipe, data_dir=data_dir)
+        preparation, names = network.preparation, names or network.labels
+        run = {"source": like, "data_dir": data_dir, "options": recipe.to_json()}
+    task = imported.task_of(
+        found, preparation=preparation, labels=names, kind=kind, pooling=pooling
+    )
+    target = Path(out).expanduser()
+    if (target / checkpoint.CONFIG).exists() and not overwrite:
+        raise UsageError(
+            f"{target} holds a model", expected="a new directory", fix="Or give it up: --overwrite"
+        )
+    checkpoint.save(target, task, run={"imported": source, "recipe": run or None})
+    typer.echo(task.describe())
+    typer.echo(target)

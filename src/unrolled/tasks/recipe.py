@@ -1,0 +1,268 @@
+"""A preset, a file, assignments and flags come in; the one resolved recipe of a run goes out.
+
+Later wins: the preset, then --config FILE.toml, then --set and flags, which must not contradict.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from unrolled.data import Dataset, load
+from unrolled.errors import DataError, UsageError
+from unrolled.optimise import Settings
+from unrolled.tasks import find, presets
+
+# What each section may say, and the value without a word; None: the reader of data decides.
+MODEL: dict[str, Any] = {
+    "cell": "lstm",
+    "hidden": 128,
+    "layers": 1,
+    "bidirectional": False,
+    "pooling": "last",
+    "dropout": 0.0,
+    "head_dropout": 0.0,
+    "variational": 0.0,
+    "zoneout": 0.0,
+    "weight_drop": 0.0,
+    "layer_norm": False,
+    "proj_size": 0,
+    "learn_initial": False,
+    "bias": True,
+    "label_smoothing": 0.0,
+    "class_weights": "none",
+    "backend": "auto",
+}
+DATA: dict[str, Any] = {
+    "kind": None,
+    "read": "rows",
+    "valid": None,
+    "test": None,
+    "by": None,
+    "label": None,
+    "features": None,
+    "group": None,
+    "time": None,
+    "id": None,
+    "encoding": "utf-8",
+    "header": None,
+    "layout": None,
+    "channels": 1,
+    "missing": "error",
+    "size": None,
+    "scale": None,
+}
+TRAINING: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
+SECTIONS = {"model": MODEL, "data": DATA, "training": TRAINING}
+_SEVERAL_KINDS = ("zoneout", "class_weights")  # a number or a table; a name or a list
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All options of a run.
+
+    Args:
+        preset: whose values were the start.
+        model: keywords of the task's `for_dataset`, the seed aside.
+        data: keywords of `data.load`, the seed aside.
+        training: fields of `Settings`.
+    """
+
+    preset: str
+    model: dict[str, Any]
+    data: dict[str, Any]
+    training: dict[str, Any]
+
+    @classmethod
+    def default(cls) -> "Recipe":
+        """Every option without a word."""
+        return _sorted("", {})
+
+    def settings(self) -> Settings:
+        """The training section, checked."""
+        return Settings(**self.training)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON; `from_json` is the way back."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, table: Any) -> "Recipe":
+        """The recipe that a model directory holds.
+
+        Raises:
+            UsageError: a section or key is unknown, or has a value it cannot have.
+        """
+        if not isinstance(table, dict) or set(table) != {"preset", *SECTIONS}:
+            raise UsageError("the recipe in config.json", expected="preset, " + ", ".join(SECTIONS))
+        flat = _flat({name: table[name] for name in SECTIONS}, "config.json")
+        return _sorted(str(table["preset"]), flat)
+
+
+def resolve(
+    dataset: str,
+    *,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    assignments: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """All options of a run on `dataset`.
+
+    Args:
+        dataset: its name, or a path; decides the preset if none is named.
+        preset: a name in `presets.names()`.
+        config: a TOML file with the sections of a preset.
+        assignments: "key=value" each, the value as in TOML, or a bare word.
+        flags: key → value; None where a flag was not given.
+
+    Raises:
+        UsageError: a key is unknown, given twice, or has a value it cannot have.
+        DataError: the file cannot be read.
+
+    Example:
+        >>> recipe = resolve("mnist", preset="notebook", assignments=["lr=0.02"])
+        >>> recipe.training["lr"], recipe.model["hidden"], recipe.data["valid"]
+        (0.02, 128, 0)
+    """
+    name = preset or presets.default_for(dataset)
+    table = presets.read(name)
+    flat = _flat({key: table.get(key, {}) for key in SECTIONS}, f"preset {name}")
+    if config is not None:
+        flat |= _flat(_read(Path(config)), str(config))
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    for text in assignments:
+        key, value = _assignment(text)
+        if key in given:
+            raise UsageError(f"--set {text}", expected="each option once", got=f"{key} twice")
+        given[key] = value
+    return _sorted(name, flat | _checked(given, "--set"))
+
+
+def build(
+    source: str, recipe: Recipe, *, task: str = "classify", data_dir: str | None = None
+) -> tuple[Any, Dataset]:
+    """The task with its first weights, and the data, that `recipe` describes.
+
+    Raises:
+        UnrolledError: the data or an option is not as it should be.
+
+    Example:
+        >>> task, digits = build("digits", resolve("digits"))
+        >>> len(digits.test)
+        359
+    """
+    kind, seed = find(task), recipe.training["seed"]
+    dataset = load(source, data_dir=data_dir, seed=seed, **_for_load(recipe.data))
+    return kind.for_dataset(dataset, seed=seed, **recipe.model), dataset
+
+
+def reload(
+    source: str, recipe: Recipe, task: Any, *, data_dir: str | None = None, **changes: Any
+) -> Dataset:
+    """The data of a trained `task` again, prepared and labelled as in its training.
+
+    Raises:
+        UnrolledError: the data is not there, or is not what the task was trained on.
+    """
+    options = {**recipe.data, "kind": task.kind, **changes}
+    del options["scale"], options["read"]
+    return load(
+        source,
+        data_dir=data_dir,
+        seed=recipe.training["seed"],
+        preparation=task.preparation,
+        labels=task.labels,
+        **_for_load(options),
+    )
+
+
+def _for_load(options: Mapping[str, Any]) -> dict[str, Any]:
+    size = options["size"]
+    return {**options, "size": None if size is None else tuple(size)}
+
+
+def _sorted(preset: str, flat: Mapping[str, Any]) -> Recipe:
+    model, data, training = (
+        {key: flat.get(key, default) for key, default in section.items()}
+        for section in SECTIONS.values()
+    )
+    recipe = Recipe(preset, model, data, training)
+    recipe.settings()
+    return recipe
+
+
+def _flat(table: Mapping[str, Any], source: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, values in table.items():
+        if section not in SECTIONS:
+            raise UsageError(
+                f"{source}: [{section}]", expected=", ".join(f"[{s}]" for s in SECTIONS)
+            )
+        if not isinstance(values, Mapping):
+            raise UsageError(f"{source}: {section}", expected="a section", got=repr(values))
+        for key, value in values.items():
+            if key not in SECTIONS[section]:
+                raise _unknown(key, SECTIONS[section], f"{source}: [{section}]")
+            flat[key] = value
+    return _checked(flat, source)
+
+
+def _checked(given: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Values of known keys and of the kind that the default has; whole numbers become numbers."""
+    known = MODEL | DATA | TRAINING
+    checked = {}
+    for key, value in given.items():
+        if key not in known:
+            raise _unknown(key, known, source)
+        kind = type(known[key])
+        if kind is float and type(value) is int:
+            value = float(value)
+        if known[key] is not None and key not in _SEVERAL_KINDS and type(value) is not kind:
+            words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+            raise UsageError(key, expected=words[kind], got=repr(value))
+        checked[key] = value
+    return checked
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UsageError(f"--set {text}", expected="key=value", got=repr(text))
+    return key, parsed(value)
+
+
+def parsed(text: str) -> Any:
+    """A value as in TOML, or the text itself where it is none.
+
+    Example:
+        >>> parsed("0.1"), parsed("true"), parsed("lstm"), parsed("[1, 2]")
+        (0.1, True, 'lstm', [1, 2])
+    """
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text.strip()
+    return table["value"] if set(table) == {"value"} else text.strip()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read", got=error.strerror) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(str(path), expected="a file in TOML", got=error) from None
+
+
+def _unknown(key: str, known: Mapping[str, Any], source: str) -> UsageError:
+    near = difflib.get_close_matches(key, known, n=1)
+    return UsageError(
+        f"{source}: no option is called {key!r}",
+        expected="one of " + ", ".join(sorted(known)),
+        fix=f"Did you mean {near[0]!r}?" if near else "",
+    )
