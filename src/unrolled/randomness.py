@@ -71,7 +71,7 @@ def restore(
         random.setstate((version, tuple(tensors["random.python"].tolist()), gauss))
         if device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], device)
-    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ModelError(
             "the random states of the run to resume are broken",
             got=" ".join(str(error).split()),

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -129,11 +129,11 @@ class TensorFile:
             tensors[name] = tensor
         return tensors
 
-    def _entry(self, name: str, row: object) -> Entry:
+    def _entry(self, name: str, row: Any) -> Entry:
         try:
-            dtype = DTYPES[row["dtype"]]  # type: ignore[index]
-            shape = tuple(row["shape"])  # type: ignore[index]
-            begin, end = row["data_offsets"]  # type: ignore[index]
+            dtype = DTYPES[row["dtype"]]
+            shape = tuple(row["shape"])
+            begin, end = row["data_offsets"]
             fine = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
         except (KeyError, TypeError, ValueError):
             raise self._broken(f"a known dtype, a shape and two offsets of {name!r}", row) from None

@@ -1,6 +1,7 @@
 """`unrolled eval`, `predict`, `import`: a trained model comes in, or a checkpoint of PyTorch."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -51,14 +52,16 @@ def eval(
     changes: dict[str, Any] = {"label": label, "encoding": encoding}
     changes = {name: value for name, value in changes.items() if value is not None}
     if not own and part is None:
+        # a file is all measured on; a dataset by name, or a folder, may have a test part
         changes |= {"valid": 0, "by": None, "group": None}
+        changes |= {"test": 0} if Path(source).expanduser().is_file() else {}
     dataset = reload(
         source, recipe, task, data_dir=data_dir or (stored.get("data_dir") if own else None),
-        **({"test": None} if own else {}) | changes,
+        **changes,
     )  # fmt: skip
     if part not in (None, "test", "valid", "train"):
         raise UsageError("part", expected="test, valid or train", got=repr(part))
-    chosen = part or "test"
+    chosen = part or ("test" if own or len(dataset.test) else "train")
     split = getattr(dataset, chosen)
     if not len(split):
         raise UsageError(
@@ -171,8 +174,6 @@ def import_(
 
     Only weights are loaded; nothing in the file is run.
     """
-    from pathlib import Path
-
     from unrolled import checkpoint
     from unrolled.tasks import imported
     from unrolled.tasks.recipe import build, resolve

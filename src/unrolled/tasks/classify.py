@@ -1,7 +1,6 @@
 """Many-to-one: sequences come in; one label, several labels or values for each go out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,25 +12,11 @@ from unrolled.data import Batch, Dataset, Preparation, Split, batches
 from unrolled.errors import ModelError, UsageError
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
-from unrolled.tasks import measures
+from unrolled.tasks import measures, weighing
+from unrolled.tasks.measures import Guess
 from unrolled.tasks.pooling import ManyToOne
 
 KINDS = ("single", "multi", "regression")
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What a model says of N examples.
-
-    Args:
-        values: probabilities (N, K), of classes or of each label; in regression the values.
-        index: int64 (N) of the likeliest class, bool (N, K) of several labels, or the values.
-        names: the same in words: a label, a list of labels, or a list of values for each.
-    """
-
-    values: np.ndarray
-    index: np.ndarray
-    names: list[Any]
 
 
 class Classify:
@@ -86,7 +71,7 @@ class Classify:
             raise UsageError("label_smoothing", expected="0 unless each example has one label")
         self.labels, self.kind, self.preparation = list(labels), kind, preparation
         self.head_dropout, self.label_smoothing = float(head_dropout), float(label_smoothing)
-        self.class_weights = _checked_weights(class_weights, len(self.labels), kind)
+        self.class_weights = weighing.checked(class_weights, len(self.labels), kind)
         self.model = ManyToOne(recurrent, len(self.labels), pooling, head_dropout)
         if kind == "regression":
             self.model.register_buffer("center", torch.zeros(len(self.labels)))
@@ -135,7 +120,7 @@ class Classify:
                 pooling=pooling,
                 head_dropout=head_dropout,
                 label_smoothing=label_smoothing,
-                class_weights=_weights_for(class_weights, dataset),
+                class_weights=weighing.for_dataset(class_weights, dataset),
             )
         if task.kind == "regression":
             targets = np.asarray(dataset.train.targets, np.float64).reshape(-1, len(task.labels))
@@ -327,31 +312,3 @@ def _as_inputs(inputs: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | list[n
 
 def _chosen(labels: Sequence[str], row: np.ndarray) -> list[str]:
     return [label for label, there in zip(labels, row, strict=True) if there]
-
-
-def _checked_weights(weights: Sequence[float] | None, count: int, kind: str) -> list[float] | None:
-    if weights is None:
-        return None
-    if kind == "regression":
-        raise UsageError("class_weights", expected="a task with classes", got="regression")
-    good = isinstance(weights, Sequence | np.ndarray) and len(weights) == count
-    if not good or not all(isinstance(w, int | float) and 0 <= w < 1e9 for w in weights):
-        raise UsageError("class_weights", expected=f"{count} numbers of at least 0", got=weights)
-    return [float(weight) for weight in weights]
-
-
-def _weights_for(weights: str | Sequence[float], dataset: Dataset) -> Sequence[float] | None:
-    if not isinstance(weights, str):
-        return weights
-    if weights not in ("none", "balanced"):
-        raise UsageError("class_weights", expected="'none', 'balanced' or a list", got=weights)
-    if weights == "none":
-        return None
-    targets = np.asarray(dataset.train.targets)
-    if dataset.kind == "multi":
-        there = np.maximum(targets.sum(axis=0), 1)
-        return ((len(targets) - there) / there).tolist()
-    if dataset.kind == "regression":
-        raise UsageError("class_weights", expected="a task with classes", got="regression")
-    counts = np.maximum(np.bincount(targets, minlength=len(dataset.labels)), 1)
-    return (len(targets) / (len(counts) * counts)).tolist()

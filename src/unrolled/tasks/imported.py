@@ -6,6 +6,7 @@ The file is read as weights only: what could run code is refused.
 import math
 import pickle
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,11 @@ from unrolled.tasks.classify import Classify
 from unrolled.tensors import TensorFile
 
 CELLS = {4: "lstm", 3: "gru", 1: "rnn"}  # by blocks of weight_hh
+# what torch.load raises at files that are nothing of its own
+_UNREADABLE = (
+    RuntimeError, EOFError, ValueError, LookupError, OSError, TypeError, AttributeError,
+    ArithmeticError, AssertionError, MemoryError, struct.error,
+)  # fmt: skip
 _NESTS = ("state_dict", "model_state_dict", "model", "net")
 
 
@@ -57,7 +63,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             expected="a state dict",
             fix="Save it again where it was made: torch.save(model.state_dict(), path)",
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, TypeError) as error:
+    except _UNREADABLE as error:
         got = " ".join(str(error).split())[:120]
         raise ModelError(f"{path} is no PyTorch checkpoint", got=got or "nothing") from None
     for name in _NESTS:
@@ -121,7 +127,7 @@ def recognise(tensors: Mapping[str, Tensor], source: str, cell: str | None = Non
         if key.endswith("weight") and value.ndim == 2 and value.shape[1] == width * (1 + both)
     ]
     expected = {f"{heads[0]}weight", f"{heads[0]}bias"} if len(heads) == 1 else set()
-    if set(rest) != expected:
+    if not expected or set(rest) != expected:
         raise ModelError(
             source,
             expected=f"one linear head (weight of (K, {width * (1 + both)}) and bias), no more",

@@ -4,6 +4,7 @@ N examples, K classes or values; everything is computed in float64.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,21 @@ from torch import Tensor
 from torch.nn import functional
 
 Table = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a model says of N examples.
+
+    Args:
+        values: probabilities (N, K), of classes or of each label; in regression the values.
+        index: int64 (N) of the likeliest class, bool (N, K) of several labels, or the values.
+        names: the same in words: a label, a list of labels, or a list of values for each.
+    """
+
+    values: np.ndarray
+    index: np.ndarray
+    names: list[Any]
 
 
 def single(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str, Any]:
