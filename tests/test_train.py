@@ -349,6 +349,18 @@ def test_tensorboard_without_the_package_says_what_to_install(monkeypatch, tmp_p
         train(network(data), data, Settings(tensorboard=True), tmp_path / "m", progress=False)
 
 
+def test_tensorboard_gets_the_figures_of_each_epoch(tmp_path):
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    data = signs()
+    settings = Settings(epochs=3, tensorboard=True)
+    result = train(network(data), data, settings, tmp_path / "m", progress=False)
+    events = loader.EventAccumulator(str(tmp_path / "m" / "tensorboard"))
+    events.Reload()
+    seen = [event.value for event in events.Scalars("valid/accuracy")]
+    assert seen == pytest.approx([row["valid"]["accuracy"] for row in result.epochs])
+    assert len(events.Scalars("train/loss")) == 3
+
+
 def test_figures_of_each_epoch_are_written_as_strict_json_lines(tmp_path):
     data = signs()
     train(network(data), data, Settings(epochs=2, log_every=3), tmp_path / "m", progress=False)

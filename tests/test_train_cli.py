@@ -110,9 +110,9 @@ def test_nothing_to_train_on_and_nothing_to_resume_is_said(unrolled):
     assert unrolled("train", "--resume", "--out", "none").code == 2
 
 
-def test_ctrl_c_saves_exits_130_and_resume_goes_on(elsewhere):
-    command = [sys.executable, "-m", "unrolled", "train", "digits", "--hidden", "16"]
-    command += ["--set", "log_every=1", "--epochs", "4", "--out", "m"]
+def test_ctrl_c_saves_exits_130_and_resume_goes_on(unrolled, elsewhere):
+    options = "train digits --hidden 16 --set log_every=1 --epochs 4".split()
+    command = [sys.executable, "-m", "unrolled", *options, "--out", "m"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         for line in running.stdout:
             if "step [5/" in line:
@@ -120,10 +120,10 @@ def test_ctrl_c_saves_exits_130_and_resume_goes_on(elsewhere):
                 break
         running.stdout.read()
         assert running.wait(60) == 130
-    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
-    assert "goes on after step" in resumed.stdout
-    whole = subprocess.run([*command[:-1], "w"], capture_output=True, text=True, check=True)
-    assert whole.stdout.splitlines()[-1] == "model: w"
+    resumed = unrolled(*options, "--out", "m", "--resume")
+    assert "goes on after step" in resumed.out
+    assert "goes on after step 104" not in resumed.out
+    assert unrolled(*options, "--out", "w").out.splitlines()[-1] == "model: w"
     weights = [(elsewhere / name / "model.safetensors").read_bytes() for name in ("m", "w")]
     assert weights[0] == weights[1]
 

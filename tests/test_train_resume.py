@@ -1,10 +1,12 @@
 """A run that was cut anywhere goes on to the bits of one that was not."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import torch
 from test_train import network, same, signs, weights
 from unrolled import checkpoint, files
 from unrolled.errors import ModelError, TrainingError, UsageError
+from unrolled.interrupts import Interrupts
 from unrolled.optimise import Settings
 from unrolled.progress import Report
 from unrolled.runs import Run
@@ -285,10 +288,44 @@ def test_killed_a_hundred_times_the_final_weights_are_the_same(tmp_path, seed):
 
 
 def test_a_resumed_run_says_where_it_goes_on(tmp_path):
-    import io
-
     run(tmp_path / "m")
     said, data = io.StringIO(), signs()
     report = Report(stream=said)
     train(network(data, **OPTIONS), data, SETTINGS, tmp_path / "m", resume=True, progress=report)
     assert "goes on after step 15 of 15" in said.getvalue()
+    assert "threads" not in said.getvalue()
+
+
+def test_another_number_of_threads_is_mentioned(tmp_path):
+    run(tmp_path / "m")
+    state = checkpoint.read_state(tmp_path / "m")
+    state.facts["threads"] += 1
+    checkpoint.write_state(tmp_path / "m", state.tensors, state.facts)
+    said, data = io.StringIO(), signs()
+    report = Report(stream=said)
+    train(network(data, **OPTIONS), data, SETTINGS, tmp_path / "m", resume=True, progress=report)
+    assert f"began with {state.facts['threads']} threads" in said.getvalue()
+
+
+def test_the_second_ctrl_c_does_not_wait_for_the_step():
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupts.asked == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_signals_are_left_alone_in_memory_and_in_other_threads():
+    with Interrupts(active=False):
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    found = []
+
+    def other():
+        with Interrupts() as interrupts:
+            found.append(interrupts.active)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert found == [False]

@@ -66,6 +66,7 @@ class Run:
         place: where it is.
         log: the rows of metrics.jsonl.
         directory: of the model, or None in memory.
+        threads: with which the run began.
         keeps_best: whether a validation part chooses the weights that are kept.
     """
 
@@ -87,6 +88,7 @@ class Run:
         self.best: dict[str, torch.Tensor] | None = None
         self.best_step = -1
         self.unwritten = True
+        self.threads = torch.get_num_threads()
         self.clock = time.monotonic()
         self.board: Any = None
         if settings.patience and not len(dataset.valid):
@@ -180,7 +182,7 @@ class Run:
             "place": asdict(self.place),
             "best_step": self.best_step,
             "random": random_facts,
-            "threads": torch.get_num_threads(),
+            "threads": self.threads,
             "made_of": self._made_of(),
         }
         checkpoint.write_state(self.directory, tensors, facts)
@@ -242,6 +244,7 @@ class Run:
         try:
             self.place = Place.from_json(state.facts["place"])
             self.best_step = int(state.facts["best_step"])
+            self.threads = int(state.facts["threads"])
             random_facts = state.facts["random"]
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the facts of {state.path} are broken", got=error) from None

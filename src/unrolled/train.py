@@ -95,7 +95,7 @@ def train(
         >>> from unrolled.tasks.classify import Classify
         >>> digits = load("digits")
         >>> task = Classify.for_dataset(digits, cell="gru", hidden=16, seed=0)
-        >>> result = train(task, digits, Settings(epochs=2, lr=0.02), progress=False)
+        >>> result = train(task, digits, Settings(epochs=8, lr=0.02), progress=False)
         >>> result.test["accuracy"] > 0.5
         True
     """
@@ -123,6 +123,10 @@ def train(
             report.opening(task, device, first, steps_an_epoch)
         if resume:
             report.line(tr("goes on after step {step} of {total}", step=place.step, total=total))
+            if run.threads != torch.get_num_threads():
+                report.line(
+                    tr("began with {count} threads: last bits may differ now", count=run.threads)
+                )
 
         while place.epoch < settings.epochs and not place.stopped:
             model.train()
