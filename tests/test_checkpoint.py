@@ -277,10 +277,8 @@ def set_entry(header, **changes):
         lambda h: set_entry(h, data_offsets=[0]),
         lambda h: h.update({"head.weight": 3}),
         lambda h: h.update({"__metadata__": {"a": 1}}),
-        lambda h: (
-            h["head.bias"].update(data_offsets=h["center"]["data_offsets"])
-            if "center" in h
-            else set_entry(h, data_offsets=h["recurrent.bias_hh_l0"]["data_offsets"])
+        lambda h: h["recurrent.bias_ih_l0"].update(
+            data_offsets=h["recurrent.bias_hh_l0"]["data_offsets"]
         ),
     ],
 )

@@ -110,10 +110,12 @@ def test_nothing_to_train_on_and_nothing_to_resume_is_said(unrolled):
     assert unrolled("train", "--resume", "--out", "none").code == 2
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGINT to send")
 def test_ctrl_c_saves_exits_130_and_resume_goes_on(unrolled, elsewhere):
     options = "train digits --hidden 16 --set log_every=1 --epochs 4".split()
     command = [sys.executable, "-m", "unrolled", *options, "--out", "m"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+    usual = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **usual) as running:
         for line in running.stdout:
             if "step [5/" in line:
                 running.send_signal(signal.SIGINT)

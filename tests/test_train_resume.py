@@ -28,6 +28,17 @@ OPTIONS = {"layers": 2, "dropout": 0.3}
 LOOP = Path(__file__).with_name("kill_loop.py")
 
 
+@pytest.fixture(autouse=True)
+def usual_signals():
+    """A test run in the background of a shell starts with SIGINT ignored."""
+    before = [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
 class Cut(Exception):
     pass
 
@@ -314,6 +325,14 @@ def test_the_second_ctrl_c_does_not_wait_for_the_step():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert interrupts.asked == 0
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_signals_are_left_alone_in_memory_and_in_other_threads():

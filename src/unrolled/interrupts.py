@@ -28,7 +28,9 @@ class Interrupts:
 
     def __enter__(self) -> "Interrupts":
         if self.active:
-            self.before = {number: signal.signal(number, self._hear) for number in self.SIGNALS}
+            # one that whoever started us wants ignored (nohup, `&` in a script) stays ignored
+            heard = [n for n in self.SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
+            self.before = {number: signal.signal(number, self._hear) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
