@@ -97,7 +97,8 @@ def plan(traced: Traced, observed: tuple[str, ...] = ()) -> Plan:
     nodes = derived.nodes
     widths = _all_widths(derived, traced)
     made = {derived.outputs[s]: s for s in traced.states}
-    operands = {n.args[0] for n in traced.graph.nodes if n.op in ("u", "proj")}
+    # What a sum over time multiplies, and what statistics are taken of, is read from memory.
+    operands = {n.args[0] for n in traced.graph.nodes if n.op in ("u", "proj", "norm")}
     saved = _saved(derived, set(made), operands)
     wanted = [*made, *(derived.outputs[k] for k in observed), *saved]
     in_memory = {k for k, n in enumerate(nodes) if n.op in ("state", "weight", "const", "mask")}
@@ -174,7 +175,7 @@ def _phases(
     widths: list[str],
     taken: tuple[str, ...],
 ) -> list[Phase]:
-    columns = _columns(nodes, memory)
+    columns = _columns(nodes, memory, set(wanted))
     inside = {c.product for c in columns.values() if c.product >= 0 and c.node != c.product}
     inside |= {k for k, n in enumerate(nodes) if n.op == "x" and k not in columns}
     level: dict[int, int] = {}
@@ -215,6 +216,11 @@ def _phases(
             operand = nodes[k].args[0]
             place = home.get(operand) or phase_of(operand)
             place.norms[k] = operand
+    for k in wanted:
+        if k not in home:  # it lies in memory already: the first phase of its width copies it
+            letter = widths[k] if widths[k] != "1" else "H"
+            same = [key for key in sorted(phases) if key[1] == letter]
+            home[k] = phases[same[0]] if same else phases.setdefault((0, letter), Phase(letter))
     ordered = [phases[key] for key in sorted(phases)] or [Phase()]
     _stores(ordered, home, nodes, wanted)
     return ordered
@@ -234,10 +240,8 @@ def _stores(phases, home, nodes, wanted) -> None:
                 read |= set(nodes[column.product].args)
         read |= set(phase.norms.values())  # a statistic is taken over all units, from memory
     for k in dict.fromkeys([*wanted, *sorted(read)]):
-        if k in home or k in wanted:
-            place = home.get(k, phases[0])
-            if k not in place.stores:
-                place.stores.append(k)
+        if k in home and k not in home[k].stores:
+            home[k].stores.append(k)
 
 
 def _closure(nodes, wanted, memory) -> set[int]:
@@ -252,8 +256,9 @@ def _closure(nodes, wanted, memory) -> set[int]:
     return needed
 
 
-def _columns(nodes: tuple[Node, ...], memory: set[int]) -> dict[int, Column]:
+def _columns(nodes: tuple[Node, ...], memory: set[int], wanted: set[int]) -> dict[int, Column]:
     """Products by the node they are the value of; W x and U v are merged where only added."""
+    named = memory | wanted  # a value that something else asks for is not swallowed by a sum
     users: dict[int, list[int]] = {}
     for k, node in enumerate(nodes):
         for a in node.args:
@@ -264,7 +269,7 @@ def _columns(nodes: tuple[Node, ...], memory: set[int]) -> dict[int, Column]:
         if node.op != "add" or k in memory:
             continue
         kinds = {nodes[a].op: a for a in node.args}
-        single = all(users[a] == [k] and a not in memory for a in node.args)
+        single = all(users[a] == [k] and a not in named for a in node.args)
         if single and set(kinds) == {"x", "u"}:
             found[k] = Column(k, str(nodes[kinds["x"]].attr), kinds["u"])
             merged |= set(node.args)

@@ -300,7 +300,7 @@ def _windows(x: Tensor, before: Tensor, size: int, lengths: Tensor | None):
     ends = torch.full((batch,), steps) if lengths is None else lengths
     rows = torch.stack([ends + k for k in range(size - 1)]).to(x.device)
     index = rows.unsqueeze(-1).expand(-1, -1, features)
-    return wide, longer.gather(0, index).transpose(0, 1).reshape(batch, -1)
+    return wide, longer.gather(0, index).transpose(0, 1).flatten(1)
 
 
 def _probability(name: str, value: float) -> float:

@@ -305,7 +305,22 @@ static inline __attribute__((always_inline)) void forward_slice(
             f"{w.name}(c, p, &at, b0, b1, whole ? 0 : q0, whole ? {w.width} / V : q1);"
             for w in self.backward
         )
+        idle = "\n    ".join(
+            f"untouched(c, &at, at.d_{s}_0, at.d_{s}_1, {self.spelling.width(s)}, b0, b1, whole, q0, q1);"
+            for s in self.plan.traced.states
+            if s not in self.plan.derived.by_state
+        )
         return f"""
+/* A state that the step never reads: nothing reaches it, but for what passes through padding. */
+static inline void untouched(const call *c, const step *at, const real *before, real *after, long width,
+                             long b0, long b1, int whole, long q0, long q1) {{
+  const long j0 = whole ? 0 : q0 * V, j1 = whole ? width : q1 * V;
+  for (long row = b0; row < b1; row++) {{
+    const int padding = c->lengths && at->t >= c->lengths[row];
+    for (long j = j0; j < j1; j += V) st(after + row * width + j, padding ? ld(before + row * width + j) : all(0));
+  }}
+}}
+
 static void backward_slice(const call *c, const packed *p, long b0, long b1, int whole, long q0, long q1) {{
   for (long s = c->T - 1; s >= 0; s--) {{
     const long t = c->reverse ? c->T - 1 - s : s;
@@ -313,6 +328,7 @@ static void backward_slice(const call *c, const packed *p, long b0, long b1, int
     at.t = t;
     {self._step(backward=True)}
     {phases}
+    {idle}
   }}
 }}
 """
@@ -401,6 +417,8 @@ static void inputs(const call *c, const packed *p, long b0, long b1) {{
         traced, spelling = self.plan.traced, self.spelling
         node = traced.graph.nodes[k]
         letter = self._width_of(k)
+        if node.op == "weight":
+            return f"c->raw_{node.attr}", "0", f"c->{letter}"
         if node.op == "state" or k in spelling.made:
             s = str(node.attr) if node.op == "state" else spelling.made[k][0]
             width = spelling.width(s)

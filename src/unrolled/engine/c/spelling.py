@@ -5,6 +5,7 @@ import math
 from ...errors import BackendError
 from ..plan import Plan
 from ..primitives import PRIMITIVES, USER_C
+from ..traced import node_widths
 
 SPELLING = {
     "add": "{0} + {1}",
@@ -51,6 +52,7 @@ class Spelling:
         self.slots = {k: n for n, k in enumerate(plan.slots)}
         self.back_carried = {k: n for n, k in enumerate(plan.back_carried)}
         graph = plan.traced.graph
+        self.widths = node_widths(graph, plan.traced.widths)
         norms = [k for k, n in enumerate(graph.nodes) if n.op == "norm"]
         self.norm_operand = {str(graph.nodes[k].attr): graph.nodes[k].args[0] for k in norms}
         self.norm_index = {name: n for n, name in enumerate(self.norm_operand)}
@@ -153,7 +155,7 @@ class Spelling:
     def _arriving(self, name: str, k: int) -> str:
         """What reaches a result from later steps, from the output, and from its record."""
         traced, parts = self.plan.traced, []
-        width = self.width(name) if name in traced.states else "c->Hp"
+        width = "c->Pp" if self.widths[self.derived.outputs[name]] == "P" else "c->Hp"
         if name in traced.states:
             parts.append(f"ld(at->d_{name}_0 + row * {width} + j)")
         if name == traced.states[0]:

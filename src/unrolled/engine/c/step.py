@@ -106,6 +106,9 @@ class PhaseWriter:
 
     def rows_of(self, k: int) -> tuple[str, str]:
         """The first row of an operand that lies in memory, and the distance of rows."""
+        node = self.spelling.nodes[k]
+        if node.op == "weight":  # every row multiplies the same
+            return f"p->w_{node.attr}", "0"
         place = self.spelling.place(k, backward=self.backward).replace(" + j", "")
         base, _, rest = place.partition(" + ")
         if rest.startswith("(row * "):
@@ -136,7 +139,7 @@ class PhaseWriter:
 
     def _empty(self) -> bool:
         phase = self.phase
-        return not (phase.columns or phase.nodes or phase.stores or self._untouched())
+        return not (phase.columns or phase.nodes or phase.stores)
 
     def _rows(self) -> str:
         spelling, lines = self.spelling, []
@@ -155,7 +158,6 @@ class PhaseWriter:
         for k in self.phase.stores:
             value = spelling.value(k, computed, backward=self.backward)
             lines += self._destinations(k, value)
-        lines += self._untouched()
         skipped = self._skipped()
         keep = ", const int keep" if not self.backward else ""
         body = "\n      ".join(lines)
@@ -235,14 +237,6 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
 
         return set(_carried(list(self.spelling.plan.forward), self.spelling.nodes, set()))
 
-    def _untouched(self) -> list[str]:
-        """States that the step never reads get no gradient; the first phase says so."""
-        if not self.backward or not self.name.endswith("0"):
-            return []
-        plan = self.spelling.plan
-        idle = [s for s in plan.traced.states if s not in plan.derived.by_state]
-        return [f"st(at->d_{s}_1 + row * {self.spelling.width(s)} + j, all(0));" for s in idle]
-
     def _skipped(self) -> str:
         spelling, plan, lines = self.spelling, self.spelling.plan, []
         for k in self.phase.stores:
@@ -259,9 +253,6 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
                 if k in spelling.saved and k not in spelling.made:
                     # What a sum over time multiplies with 0 must be finite.
                     lines.append(f"st({spelling.place(k, backward=False)}, all(0));")
-        if self.backward and self.name.endswith("0"):
-            idle = [s for s in plan.traced.states if s not in plan.derived.by_state]
-            lines += [_through(f"d_{s}", spelling.width(s)) for s in idle]
         return "\n        ".join(lines)
 
     # -- the sweep

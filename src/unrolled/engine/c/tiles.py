@@ -47,7 +47,7 @@ def _k_step(rows: int, columns: int, weights: str, operand: str) -> str:
     lines = [loads]
     for r in range(rows):
         adds = " ".join(f"s{r}_{c} = fma_(x, w{c}, s{r}_{c});" for c in range(columns))
-        lines.append(f"{{ const v x = all({operand.format(r=r)}); {adds} }}")
+        lines.append(f"{{ const v x = every(&{operand.format(r=r)}); {adds} }}")
     return "\n    ".join(lines)
 
 

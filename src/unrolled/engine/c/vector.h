@@ -33,6 +33,20 @@ typedef whole vi __attribute__((vector_size(BYTES)));
 static inline v ld(const real *p) { return *(const vu *)p; }
 static inline void st(real *p, v x) { *(vu *)p = x; }
 static inline v all(real x) { return (v){0} + x; }
+/* The same value on every lane, straight from memory: the load itself spreads it. */
+static inline v every(const real *p) {
+#if defined(__AVX512F__) && defined(REAL64)
+  return (v)_mm512_set1_pd(*p);
+#elif defined(__AVX512F__)
+  return (v)_mm512_set1_ps(*p);
+#elif defined(__AVX__) && defined(REAL64)
+  return (v)_mm256_broadcast_sd(p);
+#elif defined(__AVX__)
+  return (v)_mm256_broadcast_ss(p);
+#else
+  return all(*p);
+#endif
+}
 static inline v sel(vi yes, v a, v b) { return (v)(((vi)a & yes) | ((vi)b & ~yes)); }
 
 /* One rounding where the machine can: written out, so that no compiler chooses where. */
@@ -76,9 +90,28 @@ LANES(sqrt_, sqrtf)
 LANES(sin_, sinf)
 LANES(cos_, cosf)
 
-/* exp: x = n log 2 + r, a polynomial in r (Cephes), and n added to the exponent. */
-static inline v exp_(v x) {
-  v y = sel((vi)(x < (real)-87.336544f), all(-87.336544f), sel((vi)(x > (real)88.37626f), all(88.37626f), x));
+static inline v clamp(v x, real least, real most) { /* NaN stays NaN */
+#if defined(__AVX512F__)
+  return (v)_mm512_max_ps((__m512)all(least), _mm512_min_ps((__m512)all(most), (__m512)x));
+#elif defined(__AVX__)
+  return (v)_mm256_max_ps((__m256)all(least), _mm256_min_ps((__m256)all(most), (__m256)x));
+#else
+  return sel((vi)(x < least), all(least), sel((vi)(x > most), all(most), x));
+#endif
+}
+
+/* 1 / x of a normal x: an estimate of 14 bits and one step of Newton, where division is slow. */
+static inline v inverse(v x) {
+#if defined(__AVX512F__)
+  v y = (v)_mm512_rcp14_ps((__m512)x);
+  return y * fma_(-x, y, all(2));
+#else
+  return 1 / x;
+#endif
+}
+
+/* exp: y = n log 2 + r, a polynomial in r (Cephes), and n added to the exponent. */
+static inline v exp_inside(v y) {
   v n = fma_(y, all(1.44269504088896341f), all(12582912.f)) - 12582912.f;
   v r = fma_(n, all(-0.693359375f), y);
   r = fma_(n, all(2.12194440e-4f), r);
@@ -90,7 +123,10 @@ static inline v exp_(v x) {
   p = fma_(p, r, all(5.0000001201e-1f));
   p = fma_(p, r * r, r + 1);
   vi scale = (__builtin_convertvector(n, vi) + 127) << 23;
-  p = p * (v)scale;
+  return p * (v)scale;
+}
+static inline v exp_(v x) {
+  v p = exp_inside(clamp(x, -87.336544f, 88.37626f));
   p = sel((vi)(x < (real)-87.336544f), all(0), p);
   return sel((vi)(x > (real)88.37626f), all((real)INFINITY), p);
 }
@@ -129,8 +165,7 @@ static inline v log1p_(v x) {
 
 /* tanh: a rational function of x^2, on the range where tanh is not 1 yet. */
 static inline v tanh_(v x) {
-  v y = sel((vi)(x < (real)-7.90531110763549805f), all(-7.90531110763549805f),
-            sel((vi)(x > (real)7.90531110763549805f), all(7.90531110763549805f), x));
+  v y = clamp(x, -7.90531110763549805f, 7.90531110763549805f);
   v s = y * y, p = all(-2.76076847742355e-16f), q = all(1.19825839466702e-06f);
   p = fma_(p, s, all(2.00018790482477e-13f));
   p = fma_(p, s, all(-8.60467152213735e-11f));
@@ -141,10 +176,14 @@ static inline v tanh_(v x) {
   q = fma_(q, s, all(1.18534705686654e-04f));
   q = fma_(q, s, all(2.26843463243900e-03f));
   q = fma_(q, s, all(4.89352518554385e-03f));
-  return y * p / q;
+  return y * p * inverse(q);
 }
 #endif
+#ifdef REAL64
 static inline v sigmoid_(v x) { return 1 / (1 + exp_(-x)); }
+#else
+static inline v sigmoid_(v x) { return inverse(1 + exp_inside(clamp(-x, -87.f, 87.f))); }
+#endif
 static inline v softplus_(v x) { return maximum(x, all(0)) + log1p_(exp_(-absolute(x))); }
 static inline v logsigmoid_(v x) { return minimum(x, all(0)) - log1p_(exp_(-absolute(x))); }
 

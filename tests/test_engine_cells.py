@@ -1,0 +1,53 @@
+"""Every cell of the catalogue on the compiled backend against the reference in float64."""
+
+import pytest
+import torch
+
+from held import compiled_with, hold
+from unrolled.cells import find, names
+
+SINGLE = torch.float32
+LENGTHS = [6, 1, 3, 0, 2, 6, 5]
+# steps, batch, inputs, units, layers: one of everything, no features, tails of every vector width.
+SHAPES = [
+    (1, 1, 1, 1, 1),
+    (3, 2, 0, 7, 1),
+    (2, 0, 3, 5, 1),
+    (5, 3, 2, 17, 2),
+    (3, 13, 9, 33, 1),
+]
+PROJECTED = [n for n in names() if find(n).trace().projs]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly_compiled():
+    with compiled_with("-O0"):
+        yield
+
+
+def of(name, units, **options):
+    """A cell that fits the units: heads divide them."""
+    cell = find(name)
+    if cell.trace().heads > 1 and units % cell.trace().heads:
+        return type(cell)(heads=1)
+    return cell
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_cell_in_odd_shapes(name):
+    for steps, batch, inputs, units, layers in SHAPES:
+        hold(of(name, units), steps, batch, inputs, units, layers, bidirectional=layers > 1)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_cell_with_lengths_directions_layers_states_and_everything_observed(name):
+    observe = tuple(find(name).trace().graph.outputs)
+    for call in ({}, {"lengths": LENGTHS}, {"lengths": LENGTHS, "bidirectional": True}):
+        hold(of(name, 17), 6, 7, 5, 17, 2, with_state=True, observe=observe, **call)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_cell_in_float32_as_it_is_shipped(name):
+    with compiled_with():
+        hold(of(name, 33), 6, 9, 5, 33, 1, dtype=SINGLE, lengths=[6, 2, 3, 0, 2, 6, 5, 6, 1])
+        hold(of(name, 7), 9, 2, 3, 7, 2, dtype=SINGLE, bidirectional=True)
