@@ -2,9 +2,15 @@
 inputs and first states receive goes out.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+# Who looks on: called after each backward pass with the address of the call's x_weight, which tells
+# the calls apart, and gate → ∂L/∂(x.gate) at every step, (T, B, H).
+WATCHERS: list[Callable[[int, dict[str, Tensor]], None]] = []
 
 
 def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
@@ -46,7 +52,7 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
         if d is not None:
             adjoint[s][steps & 1, :, :width] = d
     slots = len(layout["slots"])
-    bind("dz", pool.take(steps, batch, slots, wide, dtype=dtype))
+    dz = bind("dz", pool.take(steps, batch, slots, wide, dtype=dtype))
     bind("back_carry", pool.take(batch, layout["back_carried"], wide, dtype=dtype))
     bind("back_statistics", pool.take(batch, layout["norm_backs"], 2, dtype=dtype))
     rows = {name: bind(f"dw_{name}", zeros(batch, wide)) for name in layout["by_weight"]}
@@ -70,6 +76,9 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
     found.library.backward(bound.pointer())
 
     units, projected = struct.H, struct.P
+    for watcher in WATCHERS:
+        by_gate = {g: dz[:, :, layout["slots"][str(k)], :units] for g, k in layout["by_x"].items()}
+        watcher(struct.x_weight, by_gate)
     result: list[Tensor | None] = [None] * len(ctx.shapes)
     if struct.want_dx:
         result[0] = dx[..., :features]

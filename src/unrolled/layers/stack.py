@@ -4,14 +4,14 @@ The recurrent layers share this: it owns the parameters and makes one call of th
 direction. PyTorch draws all randomness.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..engine import backends
-from ..engine.call import Call
+from ..engine.call import Answer, Call
 from ..engine.options import with_options
 from ..engine.reference import turned
 from ..engine.traced import Traced
@@ -26,6 +26,9 @@ WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 class Stack(nn.Module):
     """The abstract base of the recurrent layers."""
+
+    # What runs a call in place of the engine while an inspector looks on.
+    _recorder: "Callable[[Stack, int, int, Call], tuple[Answer, str]] | None" = None
 
     def __init__(
         self,
@@ -265,7 +268,10 @@ class Stack(nn.Module):
             observe=observe,
             training=torch.is_grad_enabled(),
         )
-        answer, self._ran = backends.run(self._asked, call)
+        if self._recorder is None:
+            answer, self._ran = backends.run(self._asked, call)
+        else:
+            answer, self._ran = self._recorder(self, layer, direction, call)
         if window is not None:
             answer.states[WINDOW] = torch.cat([window, before[:, window.shape[-1] :]], -1)
         if turn:

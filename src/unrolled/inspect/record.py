@@ -1,0 +1,256 @@
+"""A module that holds recurrent layers comes in; each call of them, as it ran, goes out.
+
+The layers run on their own backend, with every value that a picture or a derivative needs recorded.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from ..engine import backends, gradients
+from ..engine.call import Answer, Call, Params
+from ..engine.derive import Derived, derive
+from ..engine.graph import Builder, Graph, Symbol
+from ..engine.primitives import LEAVES
+from ..engine.reference import turned
+from ..engine.traced import Traced
+from ..errors import UsageError
+from ..layers.stack import Stack
+
+
+@dataclass
+class Pass:
+    """One call of one layer in one direction.
+
+    Tensors are (T, B, width) in the order in which the steps ran, which in a backward direction is
+    from each sequence's last valid step to its first.
+
+    Args:
+        name: the layer's place in the module that was run, "" where it is that module itself.
+        layer, direction: counted from 0; direction 1 runs backwards.
+        traced: the cell, options of the layer included, as it was declared.
+        call: what the engine was given.
+        made: the cell's derivative.
+        told: gate → ∂L/∂(x.gate), where the backend told it; those of `made.nudges` are ∂L/∂ of the
+            states after the step.
+        nodes: node → its value at every step.
+        output, finals: what the layers above read; gradients arrive at them.
+        observed: values that the module itself asked for.
+    """
+
+    name: str
+    layer: int
+    direction: int
+    traced: Traced
+    call: Call
+    made: "Derivative"
+    nodes: dict[int, Tensor]
+    output: Tensor
+    finals: dict[str, Tensor]
+    observed: dict[str, Tensor] = field(default_factory=dict)
+    told: dict[str, Tensor] = field(default_factory=dict)
+    held: Tensor | None = None
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """(B), or None where all sequences are whole."""
+        return self.call.lengths
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.call.x.shape[0]
+
+    @property
+    def title(self) -> str:
+        """The place in the model: `l0`, `l1_reverse`, `encoder.l0`, as parameters are named."""
+        place = f"l{self.layer}" + "_reverse" * self.direction
+        return f"{self.name}.{place}" if self.name else place
+
+    def in_time(self, value: Tensor) -> Tensor:
+        """A value (T, B, …) in the order of the input's time."""
+        return turned(value, self.lengths) if self.direction else value
+
+    def valid(self) -> Tensor | None:
+        """(T, B, 1), whether a step is inside its sequence; None where all are."""
+        if self.lengths is None:
+            return None
+        times = torch.arange(self.steps).unsqueeze(1)
+        return (times < self.lengths).unsqueeze(-1)
+
+    def before(self, state: str) -> Tensor:
+        """A state before each step."""
+        after = self.nodes[self.traced.graph.outputs[state]]
+        return torch.cat(
+            [self.call.states[state].detach().to(after.dtype).unsqueeze(0), after[:-1]]
+        )
+
+
+class Derivative:
+    """What of a cell is the same at every call: its derivative, and the cell made to tell more.
+
+    What backends record are results by name, so pre-activations become some. What they tell of a
+    derivative is ∂L/∂(x.k): so each state gets an x.k of its own added, whose rows of W are zeros.
+    """
+
+    def __init__(self, traced: Traced, observed: tuple[str, ...] = ()):
+        self.traced = traced
+        self.derived: Derived = derive(traced, observed)
+        self.named = pre_activations(traced)
+        builder = Builder(traced.graph.nodes)
+        outputs = {**traced.graph.outputs, **self.named}
+        self.nudges: dict[str, str] = {}
+        if "P" not in traced.widths.values() and traced.x_gates:
+            self.nudges = {s: f"nudge_{s}" for s in traced.states}
+            for s, gate in self.nudges.items():
+                after = Symbol(builder, outputs[s])
+                outputs[s] = (after + builder.add("x", attr=gate)).index
+        self.widened = replace(
+            traced,
+            gates=(*traced.gates, *self.nudges.values()),
+            graph=Graph(tuple(builder.nodes), outputs),
+        )
+
+    def nudged(self, params: Params) -> Params:
+        """The parameters of the cell that tells more: a copy of W, with rows of zeros added."""
+        if not self.nudges:
+            return params
+        weight, bias = params.x_weight, params.x_bias
+        assert weight is not None  # there are gates that read x
+        more = weight.shape[0] // len(self.traced.x_gates) * len(self.nudges)
+        zeros = weight.new_zeros(more, weight.shape[1])
+        return replace(
+            params,
+            x_weight=torch.cat([weight, zeros]),
+            x_bias=None if bias is None else torch.cat([bias, bias.new_zeros(more)]),
+        )
+
+
+_DERIVATIVES: dict[tuple[int, tuple[str, ...]], Derivative] = {}
+
+
+def derivative(traced: Traced, observed: tuple[str, ...] = ()) -> Derivative:
+    """The derivative of a cell, made once; the cell is kept beside it, so its id stays its own.
+
+    Args:
+        traced: the cell, options of the layer included.
+        observed: results beside the states that a loss may read.
+    """
+    key = (id(traced), observed)
+    if key not in _DERIVATIVES:
+        _DERIVATIVES[key] = Derivative(traced, observed)
+    return _DERIVATIVES[key]
+
+
+def pre_activations(traced: Traced) -> dict[str, int]:
+    """`pre_NAME` → the node that a one-operand function turns into the result NAME.
+
+    Example:
+        >>> from unrolled.cells import find
+        >>> list(pre_activations(find("gru").trace()))
+        ['pre_r', 'pre_z', 'pre_n']
+    """
+    graph, found = traced.graph, {}
+    results = set(graph.outputs.values())
+    for name, k in graph.outputs.items():
+        node = graph.nodes[k]
+        if node.op in ("neg", "u", "norm", "proj", *LEAVES) or len(node.args) != 1:
+            continue
+        if node.args[0] not in results and graph.nodes[node.args[0]].op not in LEAVES:
+            found[f"pre_{name}"] = node.args[0]
+    return {k: v for k, v in found.items() if k not in graph.outputs}
+
+
+def recurrent_layers(module: nn.Module) -> dict[str, Stack]:
+    """The recurrent layers inside a module, by name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = {name: m for name, m in module.named_modules() if isinstance(m, Stack)}
+    if not found:
+        raise UsageError(
+            f"a {type(module).__name__}",
+            expected="a module that holds a recurrent layer of unrolled",
+            got="none in it",
+            fix="`unrolled.LSTM`, `GRU` and `RNN` take the place of `torch.nn`'s.",
+        )
+    return found
+
+
+@contextmanager
+def recording(module: nn.Module) -> Iterator[list[Pass]]:
+    """Record every call of the recurrent layers inside `module` that is made in this block.
+
+    Where gradients are asked for inside the block too, backends tell what they know of those.
+
+    Raises:
+        UsageError: there is no such layer.
+
+    Example:
+        >>> from unrolled.layers import Recurrent
+        >>> layer = Recurrent("gru", 3, 4)
+        >>> with recording(layer) as passes:
+        ...     _ = layer(torch.zeros(2, 5, 3))
+        >>> passes[0].title, passes[0].steps
+        ('l0', 5)
+    """
+    layers = recurrent_layers(module)
+    passes: list[Pass] = []
+    by_weight: dict[int, Pass] = {}
+    names = {id(layer): name for name, layer in layers.items()}
+
+    def run(stack: Stack, layer: int, direction: int, call: Call) -> tuple[Answer, str]:
+        if call.x.device.type != "cpu":
+            raise UsageError("the inspector", expected="a module on the CPU", got=call.x.device)
+        made = derivative(call.traced, tuple(n for n in call.observe if n in call.traced.observed))
+        graph = call.traced.graph
+        asked = [n for n in (*graph.outputs, *made.named) if n not in call.observe]
+        x = call.x if call.x.requires_grad else call.x.detach().requires_grad_()
+        params = made.nudged(call.params)
+        wide = replace(
+            call,
+            traced=made.widened,
+            observe=(*call.observe, *asked),
+            x=x,
+            params=params,
+            training=True,
+        )
+        answer, ran = backends.run(stack._asked, wide)
+        # Views, so that what arrives at them is what the layers above send, and nothing else.
+        output = answer.output.view_as(answer.output)
+        finals = {s: v.view_as(v) for s, v in answer.states.items()}
+        observed = {k: answer.observed[k].view_as(answer.observed[k]) for k in call.observe}
+        nodes = {}
+        for name, value in answer.observed.items():
+            value = value.detach()
+            value = turned(value, call.lengths) if call.reverse else value
+            nodes[{**graph.outputs, **made.named}[name]] = value
+        one = Pass(
+            names[id(stack)], layer, direction, call.traced, replace(call, x=x),
+            made, nodes, output, finals, observed,
+        )  # fmt: skip
+        passes.append(one)
+        if made.nudges and params.x_weight is not None:
+            one.held = params.x_weight
+            by_weight[params.x_weight.data_ptr()] = one
+        return Answer(output, dict(finals), dict(observed)), ran
+
+    def told(weight: int, by_gate: dict[str, Tensor]) -> None:
+        if weight in by_weight:
+            one = by_weight[weight]
+            one.told = {k: turned(v, one.lengths) if one.call.reverse else v
+                        for k, v in by_gate.items()}  # fmt: skip
+
+    for layer in layers.values():
+        layer._recorder = run
+    gradients.WATCHERS.append(told)
+    try:
+        yield passes
+    finally:
+        gradients.WATCHERS.remove(told)
+        for layer in layers.values():
+            layer._recorder = None

@@ -1,0 +1,390 @@
+"""A module and an input come in; every gate, state and gradient at every step goes out.
+
+The module runs as it always does, on its own backend. What it computed between the steps is
+recorded there, and the derivative of the loss by each state follows from that record (`adjoint`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..engine.reference import turned
+from ..engine.traced import Traced
+from ..errors import ShapeError, UsageError
+from ..layers import Recurrent
+from ..layers.stack import Stack
+from . import words
+from .adjoint import Adjoint, Values
+from .record import Pass, recording
+
+
+class LayerTrace:
+    """What one layer did in one direction, at every step of every sequence.
+
+    Arrays are (B, T, width), in the order of the input's time, 0 where a sequence has ended.
+
+    Args:
+        one: the recorded call.
+        direct: state or observed value → what arrives at each step from outside, (T, B, width) in
+            the order in which the steps ran; None where there is no loss.
+    """
+
+    def __init__(self, one: Pass, direct: dict[str, Tensor] | None):
+        self.one, self.direct, self.traced = one, direct, one.traced
+        self.title = one.title
+
+    def __repr__(self) -> str:
+        return f"<{self.title}: {self.traced.name}, {', '.join(self.names)}>"
+
+    @property
+    def cell(self) -> Traced:
+        """The cell, options of the layer included."""
+        return self.traced
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What can be asked for: states, what the step returns beside them, pre-activations."""
+        return (*self.traced.states, *self.traced.observed, *self.one.made.named)
+
+    def kind(self, name: str) -> str:
+        """`state`, `gate`, `value` or `pre-activation`."""
+        if name in self.traced.states:
+            return "state"
+        if name in self.one.made.named:
+            return "pre-activation"
+        return "gate" if name in self.traced.gates else "value"
+
+    @cached_property
+    def values(self) -> Values:
+        """Every node of the cell, and of its derivative what no loss has a part in."""
+        return Values(self.one)
+
+    @cached_property
+    def way(self) -> Adjoint:
+        """The way of derivatives from step to step."""
+        return Adjoint(self.one, self.values)
+
+    @cached_property
+    def adjoint(self) -> dict[str, Tensor]:
+        """State → ∂L/∂ of it after each step, (T, B, width) in the order in which the steps ran.
+
+        Raises:
+            UsageError: there is no loss.
+        """
+        if self.direct is None:
+            raise UsageError("a gradient", expected="a trace with a loss", got="one without")
+        if not self.one.told:
+            return {s: v[1:] for s, v in self.way.run(self.direct).items()}
+        valid, by_gate = self.one.valid(), self.one.told
+        told = {s: by_gate[gate] for s, gate in self.one.made.nudges.items()}
+        return {s: v if valid is None else v.masked_fill(~valid, 0) for s, v in told.items()}
+
+    @cached_property
+    def derivatives(self) -> Values:
+        """Every node of the cell's derivative, at all steps."""
+        values = Values(self.one, {**(self.direct or {}), **self.adjoint})
+        values.values |= self.values.values
+        return values
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A value by name, (B, T, width).
+
+        Raises:
+            UsageError: there is none of this name.
+        """
+        if name not in self.names:
+            raise UsageError(
+                f"{self.title}: {name!r}", expected=f"one of {', '.join(self.names)}", got=name
+            )
+        node = {**self.traced.graph.outputs, **self.one.made.named}[name]
+        return self.in_time(self.values.full(node))
+
+    def gradient(self, name: str) -> np.ndarray:
+        """∂L/∂(state after each step), or ∂L/∂(x.k) for a gate `x.k`, (B, T, width).
+
+        Raises:
+            UsageError: there is no loss, or no such state or gate.
+        """
+        if name in self.traced.states:
+            return self.in_time(self.adjoint[name])
+        gate = name.removeprefix("x.")
+        if gate not in self.traced.x_gates:
+            known = [*self.traced.states, *(f"x.{g}" for g in self.traced.x_gates)]
+            raise UsageError(f"∂L/∂{name}", expected=f"one of {', '.join(known)}", got=name)
+        by_x = self.derivatives.derived.by_x
+        if gate not in by_x:  # nothing that is returned depends on it
+            return np.zeros_like(self[self.traced.states[0]])
+        return self.in_time(self.derivatives.full(by_x[gate]))
+
+    def in_time(self, value: Tensor) -> np.ndarray:
+        """(T, B, width) as the steps ran to (B, T, width) in the input's time."""
+        return np.ascontiguousarray(self.one.in_time(value).transpose(0, 1).numpy())
+
+
+@dataclass
+class Trace:
+    """What happened inside a module, for one batch.
+
+    Args:
+        layers: one for each call of each layer and direction, in the order in which they ran.
+        loss: its value, or None where none was asked for.
+        lengths: (B) valid steps of each sequence.
+        x: the input (B, T, I), or as it was given; `x_gradient` ∂L/∂x where x is real numbers.
+        ids: a name for each sequence.
+        tokens: for each sequence, what stands at each step in words; "" where nothing is known.
+        parameters: name → ∂L/∂ of it.
+        about: what the loss is, in words.
+    """
+
+    layers: list[LayerTrace]
+    loss: float | None
+    lengths: np.ndarray
+    x: np.ndarray
+    x_gradient: np.ndarray | None
+    ids: list[str]
+    tokens: list[list[str]]
+    parameters: dict[str, Tensor] = field(default_factory=dict)
+    about: str = ""
+    result: Any = None
+
+    def __getitem__(self, title: str) -> LayerTrace:
+        """A layer by its title, such as `l0` or `l1_reverse`; its first call where there are more.
+
+        Raises:
+            UsageError: there is none.
+        """
+        for layer in self.layers:
+            if layer.title == title:
+                return layer
+        known = dict.fromkeys(layer.title for layer in self.layers)
+        raise UsageError(f"layer {title!r}", expected=f"one of {', '.join(known)}", got=title)
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.layers[0].one.steps
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it by name: `l0.f`, `l0.d_c` (∂L/∂c), `x`, `lengths`, `ids`, `tokens`."""
+        found: dict[str, np.ndarray] = {
+            "x": self.x,
+            "lengths": self.lengths,
+            "ids": np.array(self.ids, dtype=str),
+            "tokens": np.array([row + [""] * (self.steps - len(row)) for row in self.tokens], str),
+        }
+        if self.x_gradient is not None:
+            found["d_x"] = self.x_gradient
+        for title, layer in self._titled():
+            found |= {f"{title}.{name}": layer[name] for name in layer.names}
+            if layer.direct is not None:
+                found |= {f"{title}.d_{s}": layer.gradient(s) for s in layer.traced.states}
+        return found
+
+    def _titled(self) -> Iterator[tuple[str, LayerTrace]]:
+        """Layers with their titles; the second call of a layer is `l0#2`."""
+        seen: dict[str, int] = {}
+        for layer in self.layers:
+            seen[layer.title] = seen.get(layer.title, 0) + 1
+            count = seen[layer.title]
+            yield layer.title if count == 1 else f"{layer.title}#{count}", layer
+
+    def rows(self, *, units: bool = False) -> Iterator[dict[str, Any]]:
+        """A tidy table: a row for each value, sequence and step, with what it belongs to.
+
+        Args:
+            units: a row for each unit too; otherwise mean, deviation, extremes and length over the
+                units of a layer.
+        """
+        for title, layer in self._titled():
+            kinds = [(name, layer.kind(name), layer[name]) for name in layer.names]
+            if layer.direct is not None:
+                kinds += [(f"d_{s}", "gradient", layer.gradient(s)) for s in layer.traced.states]
+            for name, kind, values in kinds:
+                english, korean = words.of(layer.traced, name)
+                for b, length in enumerate(self.lengths):
+                    for t in range(int(length)):
+                        row = {
+                            "sequence": self.ids[b],
+                            "step": t + 1,
+                            "token": self.tokens[b][t] if t < len(self.tokens[b]) else "",
+                            "layer": title,
+                            "name": name,
+                            "kind": kind,
+                            "label": english,
+                            "label_ko": korean,
+                        }
+                        yield from _cells(row, values[b, t], units)
+
+
+def _cells(row: dict[str, Any], value: np.ndarray, units: bool) -> Iterator[dict[str, Any]]:
+    if units:
+        for j, one in enumerate(value):
+            yield {**row, "unit": j, "value": float(one)}
+        return
+    wide = value.astype(np.float64)
+    yield {
+        **row,
+        "mean": float(wide.mean()),
+        "std": float(wide.std()),
+        "min": float(wide.min()),
+        "max": float(wide.max()),
+        "norm": float(np.sqrt((wide**2).sum())),
+    }
+
+
+def trace(
+    module: nn.Module,
+    x: Any,
+    *,
+    lengths: Any = None,
+    loss: Callable[[Any], Tensor] | str | None = "default",
+    run: Callable[[Any], Any] | None = None,
+    ids: Sequence[str] | None = None,
+    tokens: Sequence[Sequence[str]] | None = None,
+    about: str = "",
+) -> Trace:
+    """Run a module on a batch and look at every step of every recurrent layer inside it.
+
+    Args:
+        module: a recurrent layer, or any module that holds some; it is run as in evaluation.
+        x: its input, (B, T, I) or whatever it takes.
+        lengths: (B) valid steps of each sequence.
+        loss: from what the module returned to a number; None looks at values alone; by default
+            half the squared length of what was returned (of a layer: of its output at the end of
+            each sequence).
+        run: how the module is called on x, where `module(x)`, with lengths where there are any, is
+            not it.
+        ids: a name for each sequence; tokens: what stands at each of its steps, in words.
+        about: what the loss is, in words.
+
+    Raises:
+        UsageError: there is no recurrent layer of unrolled inside, or it never ran.
+
+    Example:
+        >>> layer = Recurrent("lstm", 3, 4)
+        >>> seen = trace(layer, torch.zeros(2, 5, 3))
+        >>> seen["l0"].names
+        ('h', 'c', 'i', 'f', 'g', 'o', 'pre_i', 'pre_f', 'pre_g', 'pre_o')
+        >>> seen["l0"]["f"].shape, seen["l0"].gradient("c").shape
+        ((2, 5, 4), (2, 5, 4))
+    """
+    real = isinstance(x, Tensor) and x.is_floating_point()
+    given = x.detach().clone().requires_grad_() if real else x
+    training = module.training
+    module.eval()
+    try:
+        with torch.enable_grad(), recording(module) as passes:
+            result = run(given) if run is not None else _called(module, given, lengths)
+            if not passes:
+                raise UsageError("the module", expected="a call of its recurrent layer", got="none")
+            value = None
+            if loss is not None:
+                measure = _default_loss(module, lengths) if isinstance(loss, str) else loss
+                value = measure(result)
+            return _collected(module, passes, value, x, given if real else None, ids, tokens, about,
+                              result)  # fmt: skip
+    finally:
+        module.train(training)
+
+
+def _called(module: nn.Module, x: Any, lengths: Any) -> Any:
+    if lengths is None:
+        return module(x)
+    return module(x, lengths=lengths) if isinstance(module, Recurrent) else module(x, lengths)
+
+
+def _default_loss(module: nn.Module, lengths: Any) -> Callable[[Any], Tensor]:
+    def half_square(result: Any) -> Tensor:
+        output = result[0] if isinstance(result, (tuple, list)) else result
+        if isinstance(module, Stack):
+            first = getattr(module, "batch_first", True)
+            output = output if first else output.transpose(0, 1)
+            ends = torch.full((len(output),), output.shape[1]) if lengths is None else lengths
+            ends = torch.as_tensor(ends).long().clamp(min=1)
+            output = output[torch.arange(len(output)), ends - 1]
+        if not isinstance(output, Tensor):
+            raise UsageError(
+                "the loss",
+                expected="`loss=`, from what the module returns to a number",
+                got=f"a {type(output).__name__} and no loss",
+            )
+        return 0.5 * (output**2).sum()
+
+    return half_square
+
+
+def _collected(module, passes: list[Pass], value, x, given, ids, tokens, about, result) -> Trace:
+    parameters = {k: p for k, p in module.named_parameters() if p.requires_grad}
+    found: list[LayerTrace] = []
+    sums: dict[str, Tensor] = {}
+    x_gradient = None
+    if value is None:
+        found = [LayerTrace(one, None) for one in passes]
+    else:
+        if value.dim():
+            raise ShapeError("the loss", expected="a number", got=f"shape {tuple(value.shape)}")
+        ends = [e for one in passes
+                for e in (one.output, *one.finals.values(), *one.observed.values())]  # fmt: skip
+        leaves = [*ends, *parameters.values(), *([given] if given is not None else [])]
+        grads = iter(torch.autograd.grad(value, leaves, allow_unused=True))
+        for one in passes:
+            found.append(LayerTrace(one, _direct(one, grads)))
+        for name, p in parameters.items():
+            grad = next(grads)
+            sums[name] = torch.zeros_like(p) if grad is None else grad
+        if given is not None:
+            grad = next(grads)
+            x_gradient = (torch.zeros_like(given) if grad is None else grad).numpy()
+    for one in passes:  # the graph of autograd has done its work: its memory goes
+        one.output, one.finals, one.observed = one.output.detach(), {}, {}
+        one.call.x = one.call.x.detach()
+    first = passes[0]
+    steps, batch = first.call.x.shape[:2]
+    lengths = np.full(batch, steps) if first.lengths is None else first.lengths.numpy()
+    raw = x.detach().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    return Trace(
+        found,
+        None if value is None else float(value.detach()),
+        lengths,
+        raw,
+        x_gradient,
+        [str(b) for b in range(batch)] if ids is None else [str(i) for i in ids],
+        [[""] * int(n) for n in lengths] if tokens is None else [list(map(str, r)) for r in tokens],
+        sums,
+        about,
+        result,
+    )
+
+
+def _direct(one: Pass, grads: Iterator[Tensor | None]) -> dict[str, Tensor]:
+    """What arrives at each step of a call from outside it, in the order in which the steps ran."""
+    direct: dict[str, Tensor] = {}
+    first = one.traced.states[0]
+    valid = one.valid()
+
+    def add(name: str, grad: Tensor | None) -> None:
+        if grad is not None:
+            grad = turned(grad, one.lengths) if one.call.reverse else grad
+            grad = grad if valid is None else grad.masked_fill(~valid, 0)
+            direct[name] = direct[name] + grad if name in direct else grad
+
+    like = one.nodes[one.traced.graph.outputs[first]]
+    add(first, next(grads))
+    ends = torch.full((like.shape[1],), one.steps) if one.lengths is None else one.lengths
+    finals = [(s, next(grads)) for s in one.finals]
+    for name in one.observed:
+        add(name, next(grads))
+    for s, grad in finals:
+        if grad is None or s not in one.traced.states:
+            continue
+        held = direct.get(s)
+        held = like.new_zeros(one.steps, *grad.shape) if held is None else held.clone()
+        some = (ends > 0).nonzero().squeeze(1)
+        held[ends[some] - 1, some] += grad[some]
+        direct[s] = held
+    return direct or {first: torch.zeros_like(like)}
