@@ -1,5 +1,31 @@
-"""Texts and files of word vectors come in; tokens, numbers and tables of vectors go out."""
+"""Text as whole numbers and as vectors: tokenizers, vocabularies, embeddings: the public names.
 
-from unrolled.text.vectors import Vectors, read_vectors, write_vectors
+Tokenizers load no PyTorch; what does (`embedding`) is imported from its own module.
+"""
 
-__all__ = ["Vectors", "read_vectors", "write_vectors"]
+from .characters import Characters
+from .hangul import compose, decompose
+from .saved import from_json, learn
+from .subwords import Subwords
+from .tokenizer import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer
+from .vectors import Vectors, read_vectors, write_vectors
+from .words import Words
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "PAD",
+    "SPECIAL",
+    "UNK",
+    "Characters",
+    "Subwords",
+    "Tokenizer",
+    "Vectors",
+    "Words",
+    "compose",
+    "decompose",
+    "from_json",
+    "learn",
+    "read_vectors",
+    "write_vectors",
+]
