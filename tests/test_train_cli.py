@@ -125,7 +125,8 @@ def test_ctrl_c_saves_exits_130_and_resume_goes_on(unrolled, elsewhere):
     resumed = unrolled(*options, "--out", "m", "--resume")
     assert "goes on after step" in resumed.out
     assert "goes on after step 104" not in resumed.out
-    assert unrolled(*options, "--out", "w").out.splitlines()[-1] == "model: w"
+    # In a process of its own, as the first half: threads are what the environment gave both.
+    subprocess.run([*command[:-1], "w"], check=True, capture_output=True)
     weights = [(elsewhere / name / "model.safetensors").read_bytes() for name in ("m", "w")]
     assert weights[0] == weights[1]
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from test_train import network, same, signs, weights
-from unrolled import checkpoint, files
+from unrolled import checkpoint, data, files
 from unrolled.errors import ModelError, TrainingError, UsageError
 from unrolled.interrupts import Interrupts
 from unrolled.optimise import Settings
@@ -307,15 +307,46 @@ def test_a_resumed_run_says_where_it_goes_on(tmp_path):
     assert "threads" not in said.getvalue()
 
 
-def test_another_number_of_threads_is_mentioned(tmp_path):
+@pytest.fixture
+def threads():
+    """Sets how many threads PyTorch computes with."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_resumed_where_there_are_more_threads_the_bits_are_those_of_the_first(
+    tmp_path, monkeypatch, threads
+):
+    """The gradient of the head sums over the batch, in as many pieces as there are threads."""
+    digits, settings = data.load("digits"), Settings(epochs=1, batch=50, checkpoint_every=5)
+
+    def go(folder, **how):
+        task = Classify.for_dataset(digits, cell="rnn", hidden=32)
+        return weights(train(task, digits, settings, folder, progress=False, **how))
+
+    threads(1)
+    whole = go(tmp_path / "whole")
+    mend = cut_after(monkeypatch, 2)
+    with pytest.raises(Cut):
+        go(tmp_path / "cut")
+    mend()
+    threads(2)
+    assert same(whole, go(tmp_path / "cut", resume=True))
+    assert torch.get_num_threads() == 2
+    assert not same(whole, go(tmp_path / "other"))  # or this test could not fail
+
+
+def test_another_number_of_threads_is_mentioned_and_taken(tmp_path):
     run(tmp_path / "m")
     state = checkpoint.read_state(tmp_path / "m")
     state.facts["threads"] += 1
     checkpoint.write_state(tmp_path / "m", state.tensors, state.facts)
     said, data = io.StringIO(), signs()
-    report = Report(stream=said)
+    report, before = Report(stream=said), torch.get_num_threads()
     train(network(data, **OPTIONS), data, SETTINGS, tmp_path / "m", resume=True, progress=report)
-    assert f"began with {state.facts['threads']} threads" in said.getvalue()
+    assert f"goes on with {state.facts['threads']} threads" in said.getvalue()
+    assert torch.get_num_threads() == before
 
 
 def test_the_second_ctrl_c_does_not_wait_for_the_step():

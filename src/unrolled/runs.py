@@ -22,6 +22,7 @@ from unrolled.optimise import Settings
 from unrolled.progress import Report
 from unrolled.watch import Watch
 
+MOST_THREADS = 1024  # more in a file is a mistake, and would be started
 _FREE = ("log_every", "checkpoint_every", "tensorboard")  # settings that change no bit
 
 
@@ -244,7 +245,7 @@ class Run:
         try:
             self.place = Place.from_json(state.facts["place"])
             self.best_step = int(state.facts["best_step"])
-            self.threads = int(state.facts["threads"])
+            self.threads = min(max(int(state.facts["threads"]), 1), MOST_THREADS)
             random_facts = state.facts["random"]
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the facts of {state.path} are broken", got=error) from None

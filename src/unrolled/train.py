@@ -5,6 +5,7 @@ What a run has to remember lives in `Run` (runs.py): it is saved in one rename a
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -111,7 +112,8 @@ def train(
     report = progress if isinstance(progress, Report) else Report(progress)
     own = randomness.borrowed(settings.seed, device)
 
-    with own, report, Interrupts(out is not None) as interrupts:
+    # PyTorch's products split a sum over threads: their number decides the last bits.
+    with ExitStack() as own_threads, own, report, Interrupts(out is not None) as interrupts:
         model = task.model.to(device)
         optimizer = make_optimizer(model, settings, device)
         run = Run(task, optimizer, settings, dataset, device, out)
@@ -124,9 +126,9 @@ def train(
         if resume:
             report.line(tr("goes on after step {step} of {total}", step=place.step, total=total))
             if run.threads != torch.get_num_threads():
-                report.line(
-                    tr("began with {count} threads: last bits may differ now", count=run.threads)
-                )
+                report.line(tr("goes on with {count} threads, as it began", count=run.threads))
+                own_threads.callback(torch.set_num_threads, torch.get_num_threads())
+                torch.set_num_threads(run.threads)
 
         while place.epoch < settings.epochs and not place.stopped:
             model.train()
