@@ -15,7 +15,7 @@ from unrolled import GRU, LSTM, Recurrent, UnrolledError
 from unrolled.cells import Cell, find, names, sigmoid, tanh
 from unrolled.inspect import save_arrays, save_table, trace
 from unrolled.inspect.record import derivative, recording
-from unrolled.inspect.trace import LayerTrace
+from unrolled.inspect.traces import LayerTrace
 
 
 def weighted(weight, states=()):

@@ -4,6 +4,7 @@ Text keeps the notation of a step; LaTeX writes the products out, with the time 
 """
 
 import math
+from collections.abc import Callable
 
 from .graph import Node
 from .primitives import PRIMITIVES
@@ -23,13 +24,16 @@ BINDING = {
 ENCLOSED = {"div", "sqrt"}  # in LaTeX a fraction and a root enclose their operands
 
 
-def equations(traced: Traced, *, latex: bool = False) -> list[str]:
+def equations(
+    traced: Traced, *, latex: bool = False, numbers: Callable[[int], str] | None = None
+) -> list[str]:
     """The step of a cell, one equation a line, in the order in which it is computed.
 
     Args:
         traced: the cell.
         latex: LaTeX instead of text. In text `c'` is the state after the step, where `c` is the
             one before; in LaTeX they are c_t and c_{t-1}.
+        numbers: node → its value in text, written in place of its name on both sides.
 
     Example:
         >>> from unrolled.cells import find
@@ -42,7 +46,7 @@ def equations(traced: Traced, *, latex: bool = False) -> list[str]:
         >>> print(equations(trace(find("gru")), latex=True)[3])
         h_t = (1 - z_t) \\odot n_t + z_t \\odot h_{t-1}
     """
-    return _Writer(traced, latex).lines()
+    return _Writer(traced, latex, numbers).lines()
 
 
 def legend(traced: Traced) -> list[str]:
@@ -71,8 +75,8 @@ def legend(traced: Traced) -> list[str]:
 
 
 class _Writer:
-    def __init__(self, traced: Traced, latex: bool):
-        self.traced, self.latex = traced, latex
+    def __init__(self, traced: Traced, latex: bool, numbers: Callable[[int], str] | None = None):
+        self.traced, self.latex, self.numbers = traced, latex, numbers
         self.nodes = traced.graph.nodes
         self.names = self._named()
 
@@ -80,12 +84,15 @@ class _Writer:
         """The equations; a result that equals another, or an operand as it is, is said so."""
         sign = " = "
         ordered = sorted(self.names.items())
-        lines = [self._new(name) + sign + self._form(k, 0, top=True) for k, name in ordered]
+        lines = [self._left(k, name) + sign + self._form(k, 0, top=True) for k, name in ordered]
         written = set(self.names.values())
         for result, k in self.traced.graph.outputs.items():
             if result not in written:
-                lines.append(self._new(result) + sign + self._form(k, 0))
+                lines.append(self._left(k, result) + sign + self._form(k, 0))
         return lines
+
+    def _left(self, k: int, name: str) -> str:
+        return self._new(name) if self.numbers is None else self.numbers(k)
 
     def _named(self) -> dict[int, str]:
         """The nodes that get a line: results, and what is used in more than one place."""
@@ -108,7 +115,11 @@ class _Writer:
 
     def _form(self, k: int, needed: int, *, top: bool = False) -> str:
         node = self.nodes[k]
-        if k in self.names and not top:
+        known = self.numbers is not None and node.op not in PRIMITIVES and node.op != "const"
+        if self.numbers is not None and (known or (k in self.names and not top)):
+            text = self.numbers(k)
+            binds = SUM if text.startswith("-") else ATOM
+        elif k in self.names and not top:
             text, binds = self._new(self.names[k]), ATOM
         elif node.op in PRIMITIVES:
             text, binds = self._primitive(node)

@@ -1,10 +1,34 @@
 """The inspector: a network and an input come in; what happened inside, step by step, goes out.
 
 In order: `record` (calls of layers, as they ran), `adjoint` (derivatives by any value at any step),
-`trace` (the two together, by name), `words` and `tables` (what names mean, files).
+`traces` (the two together, by name), `words` and `tables` (what names mean, files), `flows` (how
+far gradients reach), `sharing` (what each step adds to a shared weight's), `bptt` (the way back as
+a walk, and cut short), `memory` (what units keep), `walking` (one step of one unit, in numbers).
 """
 
+from .bptt import truncations, walk
+from .flows import Flow, flow, gains, jacobians, lyapunov
+from .memory import statistics, units
+from .sharing import shares
 from .tables import save_arrays, save_table
-from .trace import LayerTrace, Trace, trace
+from .traces import LayerTrace, Trace, trace
+from .walking import step_walk
 
-__all__ = ["LayerTrace", "Trace", "save_arrays", "save_table", "trace"]
+__all__ = [
+    "Flow",
+    "LayerTrace",
+    "Trace",
+    "flow",
+    "gains",
+    "jacobians",
+    "lyapunov",
+    "save_arrays",
+    "save_table",
+    "shares",
+    "statistics",
+    "step_walk",
+    "trace",
+    "truncations",
+    "units",
+    "walk",
+]

@@ -26,10 +26,11 @@ class Values:
         one: the recorded call.
         arriving: name of a result → ∂L/∂ of it at every step, (T, R, width); without it only
             forward nodes, and what the derivative needs of them, can be asked for.
-        own: whether products are left out, so that only the way through a unit itself remains.
+        own: how a derivative goes through U: "" as it does; "none", so that only the way through
+            a unit itself remains; "diagonal", from each unit to itself alone.
     """
 
-    def __init__(self, one: Pass, arriving: Mapping[str, Tensor] | None = None, own: bool = False):
+    def __init__(self, one: Pass, arriving: Mapping[str, Tensor] | None = None, own: str = ""):
         self.one, self.arriving, self.own = one, arriving or {}, own
         self.derived = one.made.derived
         self.nodes = self.derived.nodes
@@ -87,6 +88,12 @@ class Values:
         if node.op == "proj":
             return F.linear(self[node.args[0]], params.projs[name])
         if node.op in BACKWARD:
+            if self.own == "diagonal" and node.op == "u_back":
+                gates = self.gates_of(int(name[1:]))
+                return sum(
+                    self[a] * self.units[g].diagonal()
+                    for a, g in zip(node.args, gates, strict=True)
+                )
             if self.own:
                 return 0.0
             return self._back(node.op, name, [self[a] for a in node.args])
@@ -196,13 +203,14 @@ class Adjoint:
                 found[s][1:] = arriving[s]
         zero = np.zeros((one.steps, rows, 1), kind)
         program, results = self._program(found, arriving, rows, kind, zero)
-        for t in reversed(range(one.steps)):
-            for act in program:
-                act(t)
-            for s, value in results.items():
-                found[s][t] += value(t)
-            if every is not None:
-                every(t, {s: v[t] for s, v in found.items()})
+        with np.errstate(over="ignore", invalid="ignore"):  # what explodes is to be seen exploding
+            for t in reversed(range(one.steps)):
+                for act in program:
+                    act(t)
+                for s, value in results.items():
+                    found[s][t] += value(t)
+                if every is not None:
+                    every(t, {s: v[t] for s, v in found.items()})
         return {s: torch.from_numpy(v) for s, v in found.items()}
 
     def _program(self, found, arriving, rows, kind, zero):

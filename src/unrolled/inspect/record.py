@@ -81,6 +81,52 @@ class Pass:
         times = torch.arange(self.steps).unsqueeze(1)
         return (times < self.lengths).unsqueeze(-1)
 
+    def ends(self) -> Tensor:
+        """(B) steps of each sequence."""
+        if self.lengths is not None:
+            return self.lengths
+        return torch.full((self.call.x.shape[1],), self.steps)
+
+    def only(self, b: int) -> "Pass":
+        """The same call with one sequence of its batch, without its padding."""
+        steps, row = int(self.ends()[b]), slice(b, b + 1)
+
+        def cut(values):
+            return {k: v[:steps, row] for k, v in values.items()}
+
+        params = self.call.params
+        call = replace(
+            self.call,
+            x=self.call.x[:steps, row],
+            states={s: v[row] for s, v in self.call.states.items()},
+            lengths=None,
+            params=replace(
+                params,
+                masks={k: v[row] for k, v in params.masks.items()},
+                noises=cut(params.noises),
+            ),
+        )
+        return replace(
+            self, call=call, nodes=cut(self.nodes), output=self.output, finals={}, observed={},
+            told=cut(self.told),
+        )  # fmt: skip
+
+    def span(self, start: int, stop: int) -> "Pass":
+        """The steps from `start` to before `stop` as a call by itself; all sequences are whole."""
+        assert self.lengths is None  # the caller cut out one sequence
+
+        def cut(values):
+            return {k: v[start:stop] for k, v in values.items()}
+
+        x, steps = self.call.x, self.steps
+        x = x[steps - stop : steps - start] if self.call.reverse else x[start:stop]
+        states = {s: self.before(s)[start] for s in self.call.states if s in self.traced.states}
+        params = replace(self.call.params, noises=cut(self.call.params.noises))
+        call = replace(self.call, x=x, states=states, params=params)
+        return replace(
+            self, call=call, nodes=cut(self.nodes), finals={}, observed={}, told=cut(self.told)
+        )
+
     def before(self, state: str) -> Tensor:
         """A state before each step."""
         after = self.nodes[self.traced.graph.outputs[state]]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .trace import Trace
+from .traces import Trace
 
 
 def save_arrays(trace: Trace, path: str | Path) -> Path:
