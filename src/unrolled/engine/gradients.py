@@ -62,13 +62,17 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
         gains[name] = bind(f"d_gain_{name}", zeros(batch, full))
         shifts[name] = bind(f"d_shift_{name}", zeros(batch, full))
     inputs = len(traced.x_gates)
-    gx = bind("gx", zeros(features, inputs, wide))
-    operand = {"H": struct.H, "P": struct.P}
-    gu = {
-        k: bind(f"gu_{k}", pool.take(operand[letter], wide, dtype=dtype))
-        for k, (_, letter, _) in layout["by_u"].items()
-    }
-    gp = bind("gp", zeros(struct.H, len(traced.projs), narrow))
+    size = {"H": struct.H, "P": struct.P}
+
+    def whole(n: int) -> int:
+        return -(-n // layout["strip"]) * layout["strip"]
+
+    gx = bind("gx", zeros(whole(features), inputs, wide))[:features]
+    gu = [
+        bind(f"gu_{n}", pool.take(whole(size[letter]), count, wide, dtype=dtype))[: size[letter]]
+        for n, (letter, count) in enumerate(layout["operands"])
+    ]
+    gp = bind("gp", zeros(whole(struct.H), len(traced.projs), narrow))[: struct.H]
     gb = bind("gb", pool.take(slots, wide, dtype=dtype))
     struct.want_dx = int(ctx.needs_input_grad[4])
     if struct.want_dx:
@@ -92,8 +96,8 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
     if ctx.shapes[3] is not None:
         matrices: dict[str, Tensor] = {}
         biases: dict[str, Tensor] = {}
-        for k, (gate, _, node) in layout["by_u"].items():
-            matrix, bias = gu[k][:, :units].t(), gb[by_slot[str(node)], :units]
+        for gate, node, operand, place in layout["by_u"]:
+            matrix, bias = gu[operand][:, place, :units].t(), gb[by_slot[str(node)], :units]
             matrices[gate] = matrices[gate] + matrix if gate in matrices else matrix
             biases[gate] = biases[gate] + bias if gate in biases else bias
         result[3] = torch.cat(

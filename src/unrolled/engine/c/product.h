@@ -3,18 +3,28 @@
    on the shape of a batch, nor on the number of threads. */
 #define FOR(i, n) for (long i = 0; i < (n); i++)
 
-
 /* Units are walked in blocks of `most` (4, 2 or 1) vectors, then of 2 and 1. */
 static inline long block(long left, long most) { return left < most ? (left >= 2 ? 2 : 1) : most; }
 static inline long up(long n) { return (n + V - 1) / V * V; }
 static inline long least(long a, long b) { return a < b ? a : b; }
 
-/* dst[block][k][column][vector][lane]; the value of a column, unit and k is src[c][unit*su + k*sk]. */
-static void pack(real *dst, long most, long units, long K, int columns, const real *const *src, long su, long sk) {
+/* Rows of the next tile: as even a share of those left as tiles of at most so many rows allow. */
+static inline long share(long left, long most) {
+  const long tiles = (left + most - 1) / most;
+  return (left + tiles - 1) / tiles;
+}
+/* Sums over time sort their operands into panels of BLOCK k and WIDE vectors. */
+enum { BLOCK = 64, WIDE = 16 };
+static const real ZEROS[4 * V];
+
+/* One part of a group's weights: dst[block][before + k][column][vector][lane], `total` values a unit
+   in a block; the value of a column, unit and k is src[column][unit*su + k*sk]. */
+static void pack(real *dst, long most, long units, long K, int columns, const real *const *src, long su, long sk,
+                 long total, long before) {
   long Q = up(units) / V;
   for (long q = 0; q < Q;) {
     long n = block(Q - q, most);
-    real *out = dst + q * V * columns * K;
+    real *out = dst + q * V * total + n * V * before;
     for (int c = 0; c < columns; c++) {
       if (sk == 1) { /* rows of the matrix are units: walk k in strips that stay in cache */
         for (long k0 = 0; k0 < K; k0 += 16) FOR(u, n * V) {
@@ -35,10 +45,6 @@ static void spread(real *dst, const real *src, long n) {
   long N = up(n);
   FOR(j, N) dst[j] = src && j < n ? src[j] : 0;
 }
-
-/* A tile of R rows and C vectors: acc[r*ld + c] += sum over k of a[r*lda + k] * w[k*C + c]. */
-typedef void mac_t(long K, const real *a, long lda, const real *w, v *acc, long ld);
-typedef void outer_t(long K, const real *a, long lda, const real *z, long ldz, real *out, long ldo);
 
 /* Mean and 1 / deviation of a row. */
 static v masked(v x, long n) {

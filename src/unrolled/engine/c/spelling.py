@@ -71,6 +71,10 @@ class Spelling:
             names.setdefault(k, f"d_{state}_before_")
         return names
 
+    def norm_letter(self, name: str) -> str:
+        """The width of what a normalisation normalises: `H` or `P`."""
+        return self.widths[self.norm_operand[name]]
+
     def variable(self, k: int) -> str:
         """The C variable of a node: the name it was observed by, or its number."""
         return self._names.get(k, f"t{k}")

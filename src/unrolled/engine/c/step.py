@@ -7,22 +7,21 @@ from dataclasses import dataclass
 
 from ..plan import Column, Phase
 from .spelling import Spelling
-from .tiles import most_rows
+from .tiles import MOST, Layout, most_rows, table
 
 
 @dataclass(frozen=True)
-class Run:
-    """Neighbouring columns of a phase that multiply the same operand.
+class Part:
+    """One operand that some neighbouring columns of a group multiply.
 
     Args:
-        name: of its packed weights.
-        first, count: its columns.
-        terms: (rows of the operand, their stride) in C, and how many k, one product a term.
-        source: the matrix; blocks: which block of rows each column (or, backward, each term) takes.
+        first, count: the columns, counted within the group.
+        operand, stride, size: rows of the operand in C, their distance, and how many k.
+        source: the matrix; blocks: which block of its rows each column (or, backward, the term)
+            takes.
         back: whether the matrix is transposed: U^T d.
     """
 
-    name: str
     first: int
     count: int
     operand: str
@@ -33,6 +32,52 @@ class Run:
     back: bool = False
 
 
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring columns of a phase whose accumulators fit the registers: one tile.
+
+    Args:
+        name: of its packed weights.
+        first, count: its columns.
+        parts: what they sum, in order; the input's first.
+    """
+
+    name: str
+    first: int
+    count: int
+    parts: tuple[Part, ...]
+
+    @property
+    def layout(self) -> Layout:
+        """Its sections; an empty product still starts its columns."""
+        found: list[tuple[int, int]] = []
+        for part in self.parts:
+            if not found or found[-1] != (part.first, part.count):
+                found.append((part.first, part.count))
+        return tuple(found) or ((0, self.count),)
+
+    @property
+    def sections(self) -> list[int]:
+        """The section of each part."""
+        numbers: list[int] = []
+        for n, part in enumerate(self.parts):
+            last = self.parts[n - 1]
+            same = n > 0 and (part.first, part.count) == (last.first, last.count)
+            numbers.append(numbers[-1] + (not same) if numbers else 0)
+        return numbers
+
+    def before(self, n: int) -> str:
+        """Weights a unit in front of those of the n-th part, in C; of all parts with n = -1."""
+        parts = self.parts if n < 0 else self.parts[:n]
+        return " + ".join(f"{part.count} * {part.size}" for part in parts) or "0"
+
+    @property
+    def reads_x(self) -> int:
+        """How many of its columns read x; they stand first."""
+        first = self.parts[0] if self.parts else None
+        return first.count if first is not None and first.source == "x_weight" else 0
+
+
 class PhaseWriter:
     """Writes one phase of the forward (`forward0`, …) or backward pass."""
 
@@ -40,52 +85,54 @@ class PhaseWriter:
         self.spelling, self.name, self.phase, self.backward = spelling, name, phase, backward
         self.columns = phase.columns
         self.x_first = self.x_total = 0  # where its columns lie among those of a product ahead
-        self.runs = self._runs()
-        widest = max((run.count for run in self.runs), default=1)
+        self.groups = self._groups()
+        widest = max((group.count for group in self.groups), default=1)
         self.most = {1: 4, 2: 2}.get(widest, 1)
         self.width = f"c->{phase.width}p"
         self.units = f"c->{phase.width}"
 
     # -- products
 
-    def _runs(self) -> list[Run]:
-        runs: list[Run] = []
-        traced = self.spelling.plan.traced
-        reading = [n for n, column in enumerate(self.columns) if column.x]
-        for group in _chunks(reading):
-            blocks = tuple(traced.x_gates.index(self.columns[n].x) for n in group)
-            rows = "c->x + (at->t * c->B + b) * c->ldx"
-            runs.append(
-                Run(f"{self.name}_x{group[0]}", group[0], len(group), rows, "c->ldx", "c->K", "x_weight",
-                    blocks)
-            )  # fmt: skip
-        if self.backward:
-            return runs + self._back_runs()
-        by_operand: dict[tuple[str, int], list[int]] = {}
-        for n, column in enumerate(self.columns):
-            if column.product >= 0:
-                node = self.spelling.nodes[column.product]
-                by_operand.setdefault((node.op, node.args[0]), []).append(n)
-        for (op, operand), group in by_operand.items():
-            runs += [self._product(op, operand, part) for part in _chunks(group)]
-        return runs
+    def _groups(self) -> list[Group]:
+        groups, total = [], len(self.columns)
+        tiles = -(-total // MOST)
+        for n in range(tiles):
+            first, end = total * n // tiles, total * (n + 1) // tiles
+            parts = self._back_parts(first, end) if self.backward else self._parts(first, end)
+            groups.append(Group(f"{self.name}_{first}", first, end - first, tuple(parts)))
+        return groups
 
-    def _product(self, op: str, operand: int, group: list[int]) -> Run:
+    def _parts(self, first: int, end: int) -> list[Part]:
+        traced, parts = self.spelling.plan.traced, []
+        reading = [n for n in range(first, end) if self.columns[n].x]
+        if reading:
+            blocks = tuple(traced.x_gates.index(self.columns[n].x) for n in reading)
+            rows = "c->x + (at->t * c->B + b) * c->ldx"
+            parts.append(Part(0, len(reading), rows, "c->ldx", "c->K", "x_weight", blocks))
+        by_operand: dict[tuple[str, int], list[int]] = {}
+        for n in range(first, end):
+            if self.columns[n].product >= 0:
+                node = self.spelling.nodes[self.columns[n].product]
+                by_operand.setdefault((node.op, node.args[0]), []).append(n)
+        for (op, operand), columns in by_operand.items():
+            parts += [self._product(op, operand, some, first) for some in _neighbours(columns)]
+        return parts
+
+    def _product(self, op: str, operand: int, columns: list[int], first: int) -> Part:
         traced, spelling = self.spelling.plan.traced, self.spelling
         order = traced.u_gates if op == "u" else traced.projs
-        names = [str(spelling.nodes[self.columns[n].product].attr) for n in group]
+        names = [str(spelling.nodes[self.columns[n].product].attr) for n in columns]
         base, stride = self.rows_of(operand)
         size = f"c->{traced.operand_width}" if op == "u" else "c->H"
         source = "u_weight" if op == "u" else "proj_weight"
         blocks = tuple(order.index(name) for name in names)
-        return Run(f"{self.name}_{op}{group[0]}", group[0], len(group), base, stride, size, source,
-                   blocks)  # fmt: skip
+        return Part(columns[0] - first, len(columns), base, stride, size, source, blocks)
 
-    def _back_runs(self) -> list[Run]:
+    def _back_parts(self, first: int, end: int) -> list[Part]:
         traced, spelling = self.spelling.plan.traced, self.spelling
-        runs = []
-        for n, column in enumerate(self.columns):
-            node = spelling.nodes[column.product]
+        parts = []
+        for n in range(first, end):
+            node = spelling.nodes[self.columns[n].product]
             for term, operand in enumerate(node.args):
                 base, stride = self.rows_of(operand)
                 if node.op == "u_back":
@@ -100,9 +147,8 @@ class PhaseWriter:
                 else:
                     block, source = traced.projs.index(str(node.attr)), "proj_weight"
                     size = "c->P"
-                name = f"{self.name}_{node.op}{n}_{term}"
-                runs.append(Run(name, n, 1, base, stride, size, source, (block,), back=True))
-        return runs
+                parts.append(Part(n - first, 1, base, stride, size, source, (block,), back=True))
+        return parts
 
     def rows_of(self, k: int) -> tuple[str, str]:
         """The first row of an operand that lies in memory, and the distance of rows."""
@@ -259,19 +305,17 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
 
     def _sweep(self, registers: int) -> str:
         count = len(self.columns)
-        rows = min(
-            (most_rows(min(4, run.count * self.most), registers) for run in self.runs), default=8
-        )
+        widest = max((group.count for group in self.groups), default=1)
+        rows = max(
+            n * most_rows(widest * n, registers) for n in (1, 2, 4) if n <= self.most
+        )  # times the vectors of a column
         keep = ", const int keep" if not self.backward else ""
         unused = ", (void)keep" if keep else ""
         passed = ", keep" if not self.backward else ""
         tile = self._tile(count) if count else ""
-        widest = max((run.count for run in self.runs), default=1)
-        advance = f"rows_step({widest} * n, least({rows}, b1 - b))" if count else "b1 - b"
+        advance = f"share(b1 - b, MOST_ROWS[{widest} * n])" if count else "b1 - b"
         norms = "\n  ".join(self._statistics())
-        accumulators = (
-            f"v acc[{max(1, rows * count * self.most)}];" if count else "const v *acc = 0;"
-        )
+        accumulators = f"v acc[{max(1, rows * count)}];" if count else "const v *acc = 0;"
         sweep = "" if self._empty() else f"""
   {accumulators}
   for (long q = q0; q < q1;) {{
@@ -292,21 +336,41 @@ static inline __attribute__((always_inline)) void {self.name}(
 }}"""
 
     def _tile(self, count: int) -> str:
-        lines = []
-        if self.backward:
-            lines.append(f"FOR(r, rows * {count} * n) acc[r] = all(0);")
-        else:
-            lines.append(
-                f"FOR(r, rows) FOR(k, {count}) FOR(i, n)\n"
-                f"        acc[(r * {count} + k) * n + i] = c->xw && k < {self.x_columns}\n"
-                f"          ? ld(c->xw + (((at->t * c->B + b + r) * {self.x_total}) + {self.x_first} + k) * c->Hp + (q + i) * V)\n"
-                f"          : ld(p->{self.name}_bias + k * {self.width} + (q + i) * V);"
-            )
-        for run in self.runs:
-            call = mac(run, count)
-            skip = "if (!c->xw) " if run.source == "x_weight" and not self.backward else ""
-            lines.append(skip + call)
-        return "\n      ".join(lines)
+        return "\n      ".join(self._call(group, count) for group in self.groups)
+
+    def _call(self, group: Group, count: int) -> str:
+        """The call of the micro-kernel for one group of columns."""
+        parts = [
+            f"{{{part.operand}, {part.stride}, {part.size}, {section}}}"
+            for part, section in zip(group.parts, group.sections, strict=True)
+        ]
+        starts, steps = [], []
+        for n in range(group.count):
+            column = group.first + n
+            bias = f"p->{self.name}_bias + {column} * {self.width} + q * V"
+            if self.backward:
+                starts.append("ZEROS")
+                steps.append("0")
+            elif n < group.reads_x:
+                ahead = (
+                    f"c->xw + ((at->t * c->B + b) * {self.x_total} + {self.x_first + column})"
+                    " * c->Hp + q * V"
+                )
+                starts.append(f"c->xw ? {ahead} : {bias}")
+                steps.append(f"c->xw ? {self.x_total} * c->Hp : 0")
+            else:
+                starts.append(bias)
+                steps.append("0")
+        weights, given = f"p->{group.name} + q * V * ({group.before(-1)})", "parts"
+        if group.reads_x:
+            given = "c->xw ? parts + 1 : parts"
+            weights += f" + (c->xw ? n * V * {group.before(1)} : 0)"
+        return f"""{{
+        const part parts[] = {{{", ".join(parts)}, {{0, 0, 0, -1}}}};
+        const real *const start[] = {{{", ".join(starts)}}};
+        const long step[] = {{{", ".join(steps)}}};
+        {table(group.layout)}[n][rows]({given}, {weights}, start, step, acc + {group.first} * n, {count} * n);
+      }}"""
 
     @property
     def x_columns(self) -> int:
@@ -333,19 +397,10 @@ static inline __attribute__((always_inline)) void {self.name}(
         return lines
 
 
-def mac(run: Run, count: int) -> str:
-    """The call of the micro-kernel for one run of columns."""
-    return (
-        f"MAC[{run.count} * n][rows]({run.size}, {run.operand}, {run.stride}, "
-        f"p->{run.name} + q * V * {run.count} * {run.size}, acc + {run.first} * n, {count} * n);"
-    )
-
-
-def _chunks(group: list[int]) -> list[list[int]]:
-    """Neighbouring columns, at most four together."""
+def _neighbours(columns: list[int]) -> list[list[int]]:
     parts: list[list[int]] = []
-    for n in group:
-        if parts and parts[-1][-1] == n - 1 and len(parts[-1]) < 4:
+    for n in columns:
+        if parts and parts[-1][-1] == n - 1:
             parts[-1].append(n)
         else:
             parts.append([n])

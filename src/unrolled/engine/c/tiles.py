@@ -1,40 +1,63 @@
-"""A number of registers comes in, the product micro-kernels of an instruction set go out, as C.
+"""Layouts of tiles come in, the product micro-kernels of an instruction set go out, as C.
 
-They are the same for all cells. Accumulators are separate named variables: an array of vectors would
-lie on the stack.
+They know nothing of cells. Accumulators are separate named variables: an array of vectors would lie
+on the stack.
 """
 
-ROWS = (8, 6, 4, 3, 2, 1)
+from collections.abc import Iterable
+
+# Which columns of a tile the parts of a product add to, in order: (first, count) a section.
+Layout = tuple[tuple[int, int], ...]
+MOST = 4  # columns times vectors of a tile
 
 
 def most_rows(columns: int, registers: int) -> int:
     """The rows of the largest tile whose accumulators, weights and operand fit the registers."""
-    return next(r for r in ROWS if r * columns + columns + 1 <= registers and r <= 8)
+    return max(1, min(8, (registers - 1 - columns) // columns))
 
 
-def tiles(registers: int) -> str:
-    """All tiles, and the tables in which they are looked up by columns and rows."""
-    shapes = [
-        (rows, columns)
-        for columns in (1, 2, 3, 4)
-        for rows in ROWS
-        if rows <= most_rows(columns, registers)
-    ]
-    text = [_mac(*shape) for shape in shapes] + [_outer(*shape) for shape in shapes]
-    text.append(_table("mac", shapes) + _table("outer", shapes))
-    largest = ", ".join(str(most_rows(c, registers)) for c in (1, 2, 3, 4))
-    text.append(f"static const int MOST_ROWS[5] = {{0, {largest}}};\n")
-    text.append(_ROWS_STEP)
+def table(layout: Layout) -> str:
+    """The name of the table in which a layout's kernels are looked up by vectors and rows."""
+    return "TILE_" + "_".join(f"{first}{count}" for first, count in layout)
+
+
+def width(layout: Layout) -> int:
+    """How many columns a layout has."""
+    return max(first + count for first, count in layout)
+
+
+def tiles(layouts: Iterable[tuple[Layout, int]], registers: int) -> str:
+    """Kernels of all layouts, each with the most vectors of a column, and of outer products."""
+    most: dict[Layout, int] = {}
+    for layout, vectors in layouts:
+        most[layout] = max(vectors, most.get(layout, 1))
+    text = [_TYPES]
+    for layout, vectors in most.items():
+        shapes = [
+            (rows, n)
+            for n in (1, 2, 4)
+            if n <= vectors
+            for rows in range(1, most_rows(n * width(layout), registers) + 1)
+        ]
+        text += [_tile(layout, *shape) for shape in shapes]
+        text.append(_table(layout, shapes))
+    largest = ", ".join(str(most_rows(c, registers)) for c in range(1, MOST + 1))
+    text.append(f"static const int MOST_ROWS[{MOST + 1}] = {{0, {largest}}};")
+    strip = most_rows(MOST, registers)
+    text.append(f"enum {{ STRIP = {strip} }};")
+    text += [_outer(strip, n) for n in (1, 2, 4)]
     return "\n".join(text)
 
 
-_ROWS_STEP = """
-/* How many rows the next tile takes: as many as fit, then what tables have. */
-static inline int rows_step(int columns, long left) {
-  int r = MOST_ROWS[columns];
-  while (r > left || !MAC[columns][r]) r--;
-  return r;
-}
+_TYPES = """
+/* A product's part: rows of an operand, their distance, how many k; -1 ends the list. */
+typedef struct {
+  const real *a;
+  long lda, K;
+  int section;
+} part;
+/* acc[r*wide + c] = start[c][r*step[c]] + sum over all parts and k of a[r*lda + k] * w[k][c]. */
+typedef void tile_t(const part *p, const real *w, const real *const *start, const long *step, v *acc, long wide);
 """
 
 
@@ -42,42 +65,56 @@ def _grid(rows: int, columns: int, text: str) -> str:
     return "\n  ".join(text.format(r=r, c=c) for r in range(rows) for c in range(columns))
 
 
-def _k_step(rows: int, columns: int, weights: str, operand: str) -> str:
-    loads = " ".join(f"const v w{c} = ld({weights} + {c} * V);" for c in range(columns))
+def _k_step(rows: int, columns: range, weights: str, operand: str) -> str:
+    loads = " ".join(f"const v w{c} = ld({weights.format(c=n)});" for n, c in enumerate(columns))
     lines = [loads]
     for r in range(rows):
-        adds = " ".join(f"s{r}_{c} = fma_(x, w{c}, s{r}_{c});" for c in range(columns))
+        adds = " ".join(f"s{r}_{c} = fma_(x, w{c}, s{r}_{c});" for c in columns)
         lines.append(f"{{ const v x = every(&{operand.format(r=r)}); {adds} }}")
-    return "\n    ".join(lines)
+    return "\n      ".join(lines)
 
 
-def _mac(rows: int, columns: int) -> str:
+def _tile(layout: Layout, rows: int, n: int) -> str:
+    sections = []
+    for section, (first, count) in enumerate(layout):
+        columns = range(first * n, (first + count) * n)
+        sections.append(f"""
+  for (; p->section == {section}; p++) {{
+    const real *a = p->a;
+    const long K = p->K, lda = p->lda;
+    for (long k = 0; k < K; k++, w += {count * n} * V) {{
+      {_k_step(rows, columns, "w + {c} * V", "a[{r} * lda + k]")}
+    }}
+  }}""")
+    total = width(layout) * n
+    start = "\n  ".join(
+        f"v s{r}_{c} = ld(start[{c // n}] + {r} * step[{c // n}] + {c % n} * V);"
+        for r in range(rows)
+        for c in range(total)
+    )
     return f"""
-static void mac_{rows}_{columns}(long K, const real *a, long lda, const real *w, v *acc, long ld) {{
-  {_grid(rows, columns, "v s{r}_{c} = acc[{r} * ld + {c}];")}
-  for (long k = 0; k < K; k++, w += {columns} * V) {{
-    {_k_step(rows, columns, "w", "a[{r} * lda + k]").replace("ld(w", "*(const vu *)(w")}
-  }}
-  {_grid(rows, columns, "acc[{r} * ld + {c}] = s{r}_{c};")}
+static void {table(layout).lower()}_{rows}_{n}(const part *p, const real *w, const real *const *start, const long *step, v *acc, long wide) {{
+  {start}{"".join(sections)}
+  {_grid(rows, total, "acc[{r} * wide + {c}] = s{r}_{c};")}
 }}"""
 
 
 def _outer(rows: int, columns: int) -> str:
     return f"""
-static void outer_{rows}_{columns}(long K, const real *a, long lda, const real *z, long ldz,
-                                   real *out, long ldo) {{
+/* out[r][c] += sum over k of a[k][r] * z[c][k]: panels of BLOCK k, sorted for this. */
+static void outer_{columns}(long K, const real *a, const real *z, real *out, long ldo) {{
   {_grid(rows, columns, "v s{r}_{c} = ld(out + {r} * ldo + {c} * V);")}
-  for (long k = 0; k < K; k++, a += lda, z += ldz) {{
-    {_k_step(rows, columns, "z", "a[{r}]")}
+  for (long k = 0; k < K; k++, a += {rows}, z += V) {{
+      {_k_step(rows, range(columns), "z + {c} * BLOCK * V", "a[{r}]")}
   }}
   {_grid(rows, columns, "st(out + {r} * ldo + {c} * V, s{r}_{c});")}
 }}"""
 
 
-def _table(kind: str, shapes: list[tuple[int, int]]) -> str:
-    rows = []
-    for columns in range(5):
-        entries = [f"{kind}_{r}_{columns}" if (r, columns) in shapes else "0" for r in range(9)]
+def _table(layout: Layout, shapes: list[tuple[int, int]]) -> str:
+    name, rows = table(layout), []
+    for n in range(MOST + 1):
+        entries = [f"{name.lower()}_{r}_{n}" if (r, n) in shapes else "0" for r in range(9)]
         rows.append("  {" + ", ".join(entries) + "}")
     body = ",\n".join(rows)
-    return f"static {kind}_t *const {kind.upper()}[5][9] = {{\n{body}}};\n"
+    return f"static tile_t *const {name}[{MOST + 1}][9] = {{\n{body}}};\n"
