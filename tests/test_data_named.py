@@ -293,9 +293,9 @@ class TestCommand:
         monkeypatch.setenv("UNROLLED_DATA", str(tmp_path / "shelf"))
         ran = unrolled("data", "list", "--json")
         here = {row["name"]: row["here"] for row in json.loads(ran.out)}
-        assert here == {"digits": True, "mnist": True, "fashion-mnist": False}
+        assert {"digits": True, "mnist": True, "fashion-mnist": False}.items() <= here.items()
         lines = unrolled("data", "list").out.splitlines()
-        assert len(lines) == 3
+        assert len(lines) == len(here)
         assert "to fetch" in lines[2]
 
     def test_fetch_prints_the_paths(self, unrolled, small, mirror, monkeypatch, tmp_path):

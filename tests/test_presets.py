@@ -13,7 +13,7 @@ from unrolled.tasks.recipe import SECTIONS, Recipe, build, parsed, reload, resol
 def test_every_preset_is_whole_and_says_what_it_is(name):
     table = presets.read(name)
     assert table["about"].endswith(".")
-    assert set(table) <= {"about", "for", *SECTIONS}
+    assert set(table) <= {"about", "for", "task", *SECTIONS}
     recipe = resolve("anything", preset=name)
     for section in SECTIONS:
         for key, value in table.get(section, {}).items():

@@ -251,7 +251,7 @@ def test_weights_decay_and_biases_do_not():
         ({"lr": "fast"}, "lr: expected a number, got 'fast'"),
         ({"clip": -1}, "clip: expected at least 0, got -1"),
         ({"warmup": 1}, "warmup: expected a share of at least 0 and below 1"),
-        ({"optimizer": "sgd"}, "optimizer: expected one of adamw, adam, got 'sgd'"),
+        ({"optimizer": "rmsprop"}, "optimizer: expected one of adamw, adam, sgd, got 'rmsprop'"),
         ({"schedule": "step"}, "schedule: expected one of constant, onecycle, cosine"),
         ({"precision": "int8"}, "precision: expected one of auto, float32, bfloat16"),
         ({"seed": 2**32}, "seed: expected at most 4294967295"),

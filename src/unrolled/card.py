@@ -100,7 +100,7 @@ def card(
         "from unrolled.tasks import load",
         "",
         f'model = load("{(run.directory or Path()).as_posix()}")',
-        "model.predict(inputs).names",
+        *getattr(task, "usage", ["model.predict(inputs).names"]),
         "```",
         "",
         f"Made with unrolled {unrolled.__version__}; nothing in this directory is executable.",
@@ -243,7 +243,8 @@ def _model(config: Mapping[str, Any]) -> dict[str, Any]:
     """The task's configuration without what is long: the cell is its name, see config.json."""
     recurrent = dict(config["recurrent"])
     recurrent["cell"] = recurrent["cell"].get("name", "")
-    return {**config, **recurrent} | {"recurrent": None}
+    network = config.get("network", {})
+    return {**config, **network, **recurrent} | dict.fromkeys(("recurrent", "network", "tokenizer"))
 
 
 def _toml(section: str, values: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,11 @@
-"""Settings come in; the optimizer, the learning rate of each step and the device go out."""
+"""Settings come in; the optimizer, the learning rate of each step and the device go out.
+
+Averaging is apart from the optimizer: with "sgd" it is NT-ASGD, with any other it is the same mean.
+"""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -10,9 +14,15 @@ from torch import nn
 
 from unrolled.errors import UsageError
 
-MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+# what each optimizer remembers of a parameter
+SLOTS = {
+    "adamw": ("exp_avg", "exp_avg_sq", "step"),
+    "adam": ("exp_avg", "exp_avg_sq", "step"),
+    "sgd": (),
+}
 _CHOICES = {
-    "optimizer": ("adamw", "adam"),
+    "optimizer": tuple(SLOTS),
+    "average": ("none", "stalled"),
     "schedule": ("constant", "onecycle", "cosine"),
     "precision": ("auto", "float32", "bfloat16"),
     "keep": ("best", "last"),
@@ -23,6 +33,7 @@ _LEAST = {
     "accumulate": 1,
     "seed": 0,
     "patience": 0,
+    "stall": 1,
     "log_every": 0,
     "checkpoint_every": 0,
     "lr": 0,
@@ -39,11 +50,16 @@ class Settings:
         epochs: passes over the training part.
         batch: examples a batch.
         accumulate: batches whose gradients make one step.
-        optimizer: "adamw" (weights decay, biases do not) or "adam".
+        optimizer: "adamw" (weights decay, biases do not), "adam", or "sgd" (plain; weights decay).
+        average: "none", or "stalled": from when validation has stalled on, the mean of the weights
+            of all steps is what is validated and kept; with "sgd" this is NT-ASGD (Merity, Keskar
+            and Socher 2018, arXiv:1708.02182).
+        stall: epochs: validation has stalled when it is worse than the best before the last so
+            many.
         lr: learning rate, at its peak.
         schedule: "constant", "cosine" (down to 0) or "onecycle" (up, then down to almost 0).
         warmup: share of all steps in which the rate rises: in a line, in "onecycle" as a cosine.
-        weight_decay: of AdamW.
+        weight_decay: of "adamw" and "sgd".
         clip: largest norm that all gradients may have together; 0 never clips.
         patience: epochs without a better score on the validation part before stopping; 0 for none.
         keep: "best" by validation, or "last": the weights that the model ends up with.
@@ -68,6 +84,8 @@ class Settings:
     batch: int = 100
     accumulate: int = 1
     optimizer: str = "adamw"
+    average: str = "none"
+    stall: int = 5
     lr: float = 0.003
     schedule: str = "onecycle"
     warmup: float = 0.3
@@ -142,7 +160,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype | None:
 def make_optimizer(
     model: nn.Module, settings: Settings, device: torch.device
 ) -> torch.optim.Optimizer:
-    """Adam or AdamW over every parameter that learns; matrices decay, vectors do not."""
+    """The optimizer of every parameter that learns; matrices decay, vectors do not."""
     learning = [p for p in model.parameters() if p.requires_grad]
     fused = device.type in ("cpu", "cuda") and all(p.is_floating_point() for p in learning)
     if settings.optimizer == "adam":
@@ -154,22 +172,27 @@ def make_optimizer(
         {"params": vectors, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, fused=fused)
     return torch.optim.AdamW(groups, lr=settings.lr, fused=fused)
 
 
-def moments(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
-    """What Adam remembers of each parameter, as `optimizer.SLOT.NAME`."""
+def moments(
+    optimizer: torch.optim.Optimizer, model: nn.Module, kind: str
+) -> dict[str, torch.Tensor]:
+    """What an optimizer of this kind remembers of each parameter, as `optimizer.SLOT.NAME`."""
     names = {id(p): name for name, p in model.named_parameters()}
     return {
         f"optimizer.{slot}.{names[id(p)]}": kept[slot]
         for p, kept in optimizer.state.items()
-        for slot in MOMENTS
+        for slot in SLOTS[kind]
     }
 
 
 def restore_moments(
     optimizer: torch.optim.Optimizer,
     model: nn.Module,
+    kind: str,
     part: Callable[[str, Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]],
 ) -> None:
     """Give `optimizer` back what `moments` took; `part(prefix, wanted)` yields checked tensors."""
@@ -178,14 +201,88 @@ def restore_moments(
     wanted = {names[id(p)]: p.detach().cpu() for p in learning}
     counts = dict.fromkeys(wanted, torch.zeros(()))
     found = {
-        slot: part(f"optimizer.{slot}", counts if slot == "step" else wanted) for slot in MOMENTS
+        slot: part(f"optimizer.{slot}", counts if slot == "step" else wanted)
+        for slot in SLOTS[kind]
     }
     table = optimizer.state_dict()
     table["state"] = {
-        place: {slot: found[slot][name].clone() for slot in MOMENTS}
+        place: {slot: found[slot][name].clone() for slot in SLOTS[kind]}
         for place, name in enumerate(wanted)
     }
     optimizer.load_state_dict(table)
+
+
+class Average:
+    """The mean of a model's weights over the steps since it began; nothing before.
+
+    Args:
+        model: whose weights.
+
+    Attributes:
+        count: steps in the mean.
+        begun: whether there is a mean, or will be after the next step.
+
+    Example:
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> average = Average(model)
+        >>> average.begun = True
+        >>> for value in (1.0, 4.0):
+        ...     _ = model.weight.data.fill_(value)
+        ...     average.add()
+        >>> with average.in_place():
+        ...     model.weight.item()
+        2.5
+        >>> model.weight.item()
+        4.0
+    """
+
+    def __init__(self, model: nn.Module):
+        self.model, self.begun, self.count = model, False, 0
+        self.mean: dict[str, torch.Tensor] = {}
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Take the weights of the step just taken into the mean."""
+        if not self.begun:
+            return
+        self.count += 1
+        for name, value in self.model.named_parameters():
+            if self.count == 1:
+                self.mean[name] = value.detach().clone()
+            else:
+                self.mean[name].lerp_(value, 1 / self.count)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model has the mean as its weights inside, where there is a mean."""
+        own = {name: value.detach().clone() for name, value in self._weights()}
+        self.apply()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in self._weights():
+                    value.copy_(own[name])
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Give the model the mean as its weights, where there is one."""
+        for name, value in self._weights():
+            value.copy_(self.mean[name])
+
+    def _weights(self) -> list[tuple[str, nn.Parameter]]:
+        return list(self.model.named_parameters()) if self.count else []
+
+
+def stalled(scores: Sequence[list[float]], epochs: int) -> bool:
+    """Whether the last score is worse than the best of those before the `epochs` before it.
+
+    Example:
+        >>> stalled([[1.0], [3.0], [2.0], [2.5]], 2), stalled([[1.0], [3.0], [2.0], [2.5]], 1)
+        (False, True)
+    """
+    earlier = scores[: -1 - epochs]
+    return bool(earlier) and scores[-1] < max(earlier)
 
 
 def learning_rate(settings: Settings, total: int) -> Callable[[int], float]:

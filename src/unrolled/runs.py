@@ -43,6 +43,8 @@ class Place:
     stopped: bool = False
     seconds: float = 0.0
     log_bytes: int = 0
+    averaging: bool = False
+    averaged: int = 0
 
     @classmethod
     def from_json(cls, facts: Any) -> "Place":
@@ -86,16 +88,21 @@ class Run:
         self.keeps_best = settings.keep == "best" and len(dataset.valid) > 0
         self.place = Place()
         self.log = Log(self.directory and self.directory / "metrics.jsonl")
+        self.average = optimise.Average(task.model)
         self.best: dict[str, torch.Tensor] | None = None
         self.best_step = -1
         self.unwritten = True
         self.threads = torch.get_num_threads()
         self.clock = time.monotonic()
         self.board: Any = None
-        if settings.patience and not len(dataset.valid):
-            raise UsageError(
-                "patience", expected="a validation part to wait on", got="none", fix="Leave it out."
-            )
+        for name, asked in (
+            ("patience", settings.patience > 0),
+            ("average", settings.average != "none"),
+        ):
+            if asked and not len(dataset.valid):
+                raise UsageError(
+                    name, expected="a validation part to wait on", got="none", fix="Leave it out."
+                )
 
     def start(self, *, resume: bool, overwrite: bool, command: str, recipe: Any = None) -> None:
         """Make the directory, or find in it the checkpoint to go on from.
@@ -166,6 +173,11 @@ class Run:
         if place.stopped:
             report.line(tr("stops: {count} epochs without a better one", count=place.waited))
         self.unwritten |= not self.keeps_best
+        if settings.average == "stalled" and not self.average.begun:
+            scores = [self.task.score(row["valid"]) for row in self.log.epochs()]
+            self.average.begun = optimise.stalled(scores, settings.stall)
+            if self.average.begun:
+                report.line(tr("validation has stalled: weights are averaged from now on"))
 
     def save(self) -> None:
         """Write the checkpoint: one file in one rename, then the weights that it says are kept."""
@@ -173,10 +185,15 @@ class Run:
             return
         self._pass_time()
         self.place.log_bytes = self.log.sync()
+        self.place.averaging, self.place.averaged = self.average.begun, self.average.count
         model = self.task.model.state_dict()
         tensors, random_facts = randomness.capture(self.device)
         tensors |= {f"model.{name}": value for name, value in model.items()}
-        tensors |= optimise.moments(self.optimizer, self.task.model)
+        tensors |= optimise.moments(self.optimizer, self.task.model, self.settings.optimizer)
+        tensors |= {f"average.{name}": value for name, value in self.average.mean.items()}
+        # what a task carries from one batch to the next, such as the state of a long text
+        carried = getattr(self.task, "carried", None) or {}
+        tensors |= {f"carried.{name}": value for name, value in carried.items()}
         if self.best is not None and self.best_step != self.place.step:
             tensors |= {f"best.{name}": value for name, value in self.best.items()}
         facts = {
@@ -188,7 +205,8 @@ class Run:
         }
         checkpoint.write_state(self.directory, tensors, facts)
         if self.unwritten or not (self.directory / checkpoint.WEIGHTS).exists():
-            checkpoint.write_weights(self.directory, self.best or model)
+            with self.average.in_place():
+                checkpoint.write_weights(self.directory, self.best or model)
             self.unwritten = False
 
     def measure(self, report: Report) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -196,6 +214,8 @@ class Run:
         task, dataset = self.task, self.dataset
         if self.best is not None:
             task.model.load_state_dict(self.best)
+        else:
+            self.average.apply()
         task.model.eval()
         valid = None
         if len(dataset.valid):
@@ -257,7 +277,18 @@ class Run:
             best = state.part("model" if now else "best", wanted)
             self.best = {name: value.to(self.device) for name, value in best.items()}
         if self.place.step:
-            optimise.restore_moments(self.optimizer, model, state.part)
+            optimise.restore_moments(self.optimizer, model, self.settings.optimizer, state.part)
+        self.average.begun, self.average.count = self.place.averaging, self.place.averaged
+        if self.average.count:
+            learning = {name: value.detach().cpu() for name, value in model.named_parameters()}
+            mean = state.part("average", learning)
+            self.average.mean = {name: value.to(self.device) for name, value in mean.items()}
+        carried = [name for name in state.tensors if name.startswith("carried.")]
+        if carried:
+            self.task.carried = {
+                name.removeprefix("carried."): state.tensors[name].to(self.device)
+                for name in carried
+            }
         randomness.restore(state.tensors, random_facts, self.device)
         self.log.cut(self.place.log_bytes)
         self.clock = time.monotonic()

@@ -74,7 +74,9 @@ def train(
 
     Args:
         task: has `model`, `loss(batch)`, `evaluate(batches)`, `batches(split, size, ...)`,
-            `score(metrics)`, `summary(metrics)`, `calibrate(batches)`, `config()`, `labels`.
+            `count(split, size)` of these, `score(metrics)`, `summary(metrics)`,
+            `calibrate(batches)`, `config()`, `labels`; and may have `carried`, a table of tensors
+            that it hands from one batch to the next.
         dataset: as `unrolled.data.load` gives it; its test part is read once, at the end.
         settings: how; None is the defaults.
         out: the model directory; None trains in memory and writes nothing.
@@ -105,7 +107,7 @@ def train(
         raise DataError("the training part", expected="at least 1 example", got="0")
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
-    batches_an_epoch = -(-len(dataset.train) // settings.batch)
+    batches_an_epoch = task.count(dataset.train, settings.batch)
     steps_an_epoch = -(-batches_an_epoch // settings.accumulate)
     total = steps_an_epoch * settings.epochs
     rate = learning_rate(settings, total)
@@ -147,6 +149,7 @@ def train(
                 norm = _clip(model, settings.clip)
                 watch.see(place, loss, norm, sum(map(_size, group)))
                 optimizer.step()
+                run.average.add()
                 optimizer.zero_grad(set_to_none=True)
 
                 place.step += 1
@@ -166,8 +169,10 @@ def train(
                     interrupts.leave()
 
             watch.flush(place)
-            valid = task.evaluate(task.batches(dataset.valid, 256)) if len(dataset.valid) else None
-            run.end_epoch(report, valid, rate(place.step - 1))
+            with run.average.in_place():
+                held_out = task.batches(dataset.valid, 256)
+                valid = task.evaluate(held_out) if len(dataset.valid) else None
+                run.end_epoch(report, valid, rate(place.step - 1))
             run.save()
             if interrupts.asked:
                 interrupts.leave()

@@ -42,7 +42,7 @@ def list_(as_json: AsJson = False) -> None:
         return
     for row in table:
         state = tr("here") if row["here"] else tr("to fetch")
-        counts = f"{row['train']:>6,} + {row['test']:>6,}"
+        counts = f"{row['train']:>9,} + {row['test']:>7,}" if row["train"] else f"{'':>19}"
         typer.echo(f"{row['name']:<15}{counts}  {state:<9} {tr(str(row['about']))}")
 
 
@@ -53,7 +53,9 @@ def fetch(name: Name, folder: Folder = None) -> None:
 
     named = data.named(name)
     if not named.files:
-        typer.echo(tr("{name} needs no download: scikit-learn carries it.", name=name))
+        typer.echo(
+            tr("{name} needs no download: {carrier} carries it.", name=name, carrier=named.carrier)
+        )
         return
     with _Bars() as bars:
         paths = data.fetch(named, folder, progress=bars.start)
@@ -70,7 +72,9 @@ def verify(name: Name, folder: Folder = None) -> None:
 
     named = data.named(name)
     if not named.files:
-        typer.echo(tr("{name} needs no check: scikit-learn carries it.", name=name))
+        typer.echo(
+            tr("{name} needs no check: {carrier} carries it.", name=name, carrier=named.carrier)
+        )
         return
     paths = data.locate(named, folder)
     if paths is None:

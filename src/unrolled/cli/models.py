@@ -68,6 +68,9 @@ def eval(
             f"the {chosen} part of {source}", expected="at least 1 example", got="none"
         )
     metrics = task.evaluate(task.batches(split, 256))
+    if task.name == "language":
+        _say_language(task, chosen, split, metrics, as_json)
+        return
     rows = metrics.get("per_class") or metrics.get("per_value")
     if as_json:
         whole = {"part": chosen, "count": len(split), **plain(metrics), "per_label": rows}
@@ -91,11 +94,23 @@ def eval(
     )
 
 
+def _say_language(task: Any, part: str, split: Any, metrics: Any, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"part": part, "count": len(split), **metrics}))
+        return
+    what = task.summary(metrics)
+    typer.echo(tr("{part}: {what} ({count} tokens)", part=part, what=what, count=len(split)))
+
+
 def predict(
     model: Model,
     source: Annotated[
-        str, typer.Argument(metavar="INPUT", help="An image, a folder, a table, .npy or .npz.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[INPUT]",
+            help="An image, a folder, a table, .npy or .npz; for a language model a text, or -.",
+        ),
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(metavar="FILE.csv", help="Write a table: your columns, then the answers."),
@@ -110,17 +125,57 @@ def predict(
     encoding: Annotated[str, typer.Option(help="Of a text file.")] = "utf-8",
     resize: Annotated[bool, typer.Option("--resize", help="Bring images to the size.")] = False,
     invert: Annotated[bool, typer.Option("--invert", help="Exchange black and white.")] = False,
+    prompt: Annotated[str | None, typer.Option(help="The text to write on from.")] = None,
+    length: Annotated[int, typer.Option(help="Tokens to write at the most.")] = 500,
+    stop: Annotated[str | None, typer.Option(help="The text that ends it.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Draw of the k likeliest tokens; 0 of all.")] = 0,
+    top_p: Annotated[
+        float, typer.Option(help="Draw of the likeliest tokens that sum up to p.")
+    ] = 1.0,
+    state: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Go on from the state in it, and keep the new one."),
+    ] = None,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Write on from each line that is typed.")
+    ] = False,
     which: Which = "best",
     backend: Backend = "auto",
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Let a trained model answer for new data, with the probability of each answer."""
+    """Let a trained model answer for new data, with the probability of each answer.
+
+    A language model writes on from a prompt.
+    """
     from unrolled import tasks
     from unrolled.cli import scored
     from unrolled.data import read_inputs
 
     task = tasks.load(model, which=which, device=device, backend=backend)
+    if task.name == "language":
+        from unrolled.cli.sample import sample
+
+        sample(
+            task,
+            source,
+            prompt=prompt,
+            length=length,
+            stop=stop,
+            seed=seed,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            state=state,
+            interactive=interactive,
+            encoding=encoding,
+            as_json=as_json,
+        )
+        return
+    if source is None:
+        raise UsageError("INPUT", expected="what to read", got="nothing")
     inputs, ids = read_inputs(
         source,
         task.preparation,

@@ -21,7 +21,9 @@ def train(
     source: Annotated[
         str | None, typer.Argument(metavar="DATA", help="A dataset's name, or a path of yours.")
     ] = None,
-    task: Annotated[str, _Flag(help="What is learnt: classify.")] = "classify",
+    task: Annotated[
+        str | None, _Flag(help="What is learnt: classify, language; default: the preset's.")
+    ] = None,
     cell: Annotated[str | None, _Flag(help="A cell's name, or FILE.py:Class.")] = None,
     preset: Annotated[str | None, _Flag(help="Where options start from.")] = None,
     assignments: Annotated[
@@ -86,11 +88,15 @@ def train(
     ] = None,
     encoding: Annotated[str | None, _Flag(help="Of a text file.")] = None,
     size: Annotated[str | None, _Flag(metavar="HxW", help="Resize images to this.")] = None,
+    level: Annotated[str | None, _Flag(help="A text in characters, words or subwords.")] = None,
+    vocabulary: Annotated[int | None, _Flag(help="The most tokens; 0 for all.")] = None,
+    window: Annotated[int | None, _Flag(help="Tokens through which gradients go back.")] = None,
 ) -> None:
     """Train a network on a dataset or a file of yours, and keep the best.
 
     Options come from the preset, then --config, then --set and flags. Presets are
-    plain files: notebook and notebook-tuned, mnist, digits, series.
+    plain files: notebook and notebook-tuned, mnist, digits, series; tinyshakespeare,
+    ptb, pydocs, text.
     """
     from unrolled import train as training
     from unrolled.progress import Report
@@ -113,9 +119,14 @@ def train(
         recipe = Recipe.from_json(stored["options"])
     else:
         recipe = resolve(
-            source, preset=preset, config=config, assignments=assignments or (), flags=flags
+            source,
+            task=task,
+            preset=preset,
+            config=config,
+            assignments=assignments or (),
+            flags=flags,
         )
-    network, dataset = build(source, recipe, task=task, data_dir=data_dir)
+    network, dataset = build(source, recipe, data_dir=data_dir)
     report = Report(True, sys.stderr if as_json else sys.stdout)
     if dry_run:
         _rehearse(network, dataset, recipe, report, as_json, directory)
@@ -143,7 +154,8 @@ def train(
 
 _OPTIONS = (
     "cell hidden layers bidirectional pooling backend seed epochs batch lr augment patience "
-    "checkpoint_every device valid test kind read label features group time id by missing encoding"
+    "checkpoint_every device valid test kind read label features group time id by missing encoding "
+    "level vocabulary window"
 ).split()
 
 
@@ -190,7 +202,7 @@ def _rehearse(network, dataset, recipe, report, as_json: bool, directory: Path) 
     first = next(network.batches(dataset.train, settings.batch, seed=settings.seed))
     loss, _ = network.loss(network.move(first, device))
     loss.backward()
-    steps = -(-len(dataset.train) // (settings.batch * settings.accumulate))
+    steps = -(-network.count(dataset.train, settings.batch) // settings.accumulate)
     facts = {
         **recipe.to_json(),
         "directory": str(directory),

@@ -2,6 +2,7 @@
 
 from .batch import Batch, batches
 from .catalogue import DATASETS, Named, named
+from .corpus import Corpus, Text, corpus_of, load_text
 from .dataset import Dataset, Split
 from .download import fetch
 from .inputs import read_inputs
@@ -12,14 +13,18 @@ from .shelves import locate
 __all__ = [
     "DATASETS",
     "Batch",
+    "Corpus",
     "Dataset",
     "Named",
     "Preparation",
     "Split",
+    "Text",
     "batches",
+    "corpus_of",
     "fetch",
     "from_arrays",
     "load",
+    "load_text",
     "locate",
     "named",
     "read_inputs",

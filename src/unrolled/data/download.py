@@ -13,7 +13,7 @@ from typing import Any
 
 from unrolled.errors import DataError
 
-from .catalogue import PARTS, File, Named
+from .catalogue import File, Named
 from .content import content, stored
 from .shelves import cache_folder, find_parts, locate
 
@@ -49,13 +49,12 @@ def fetch(
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(target, error) from None
-    there = find_parts(target)
+    there = find_parts(target, named.files)
     paths = {}
-    for part in PARTS:
-        file = named.files[part]
+    for part, file in named.files.items():
         path = there.get(part)
         if path is None or problem(file, path):
-            path = target / f"{file.name}.gz"
+            path = target / _sent(file)
             _download(named, file, path, mirrors, progress)
         paths[part] = path
     return paths
@@ -119,7 +118,7 @@ def _download(named: Named, file: File, path: Path, mirrors: tuple[str, ...], pr
         try:
             part.unlink()
             pooch.retrieve(
-                f"{mirror}{file.name}.gz", None, part.name, path.parent, downloader=getter
+                f"{mirror}{_sent(file)}", None, part.name, path.parent, downloader=getter
             )
             wrong = problem(file, part) or _wrong_gzip(file, part)
             if not wrong:
@@ -136,7 +135,7 @@ def _download(named: Named, file: File, path: Path, mirrors: tuple[str, ...], pr
     told = "; ".join(f"{mirror} {reason}" for mirror, reason in wrong_content or reasons)
     if wrong_content:
         raise DataError(
-            f"{file.name}.gz as downloaded is not the published file",
+            f"{_sent(file)} as downloaded is not the published file",
             expected=f"SHA-256 {file.sha256 or file.gz_sha256} of {file.size} bytes",
             got=told,
             fix="Try again later, or put the right files in a folder and give it: --data DIR",
@@ -148,6 +147,11 @@ def _download(named: Named, file: File, path: Path, mirrors: tuple[str, ...], pr
         fix=f"Connect to a network and run: unrolled data fetch {named.name} - or put its files "
         "in a folder and give it: --data DIR (or UNROLLED_DATA, a folder of such folders)",
     )
+
+
+def _sent(file: File) -> str:
+    """The name of a file on its mirrors."""
+    return f"{file.name}.gz" if file.zipped else file.name
 
 
 def _wrong_gzip(file: File, path: Path) -> str:

@@ -93,6 +93,13 @@ def load(
         options = _as_learnt(options, preparation)
     if str(name_or_path) in DATASETS:
         facts = named(str(name_or_path))
+        if facts.form != "images":
+            raise UsageError(
+                f"{facts.name} as examples",
+                expected="a dataset of sequences with answers",
+                got="a text",
+                fix="Train on it with: --task language",
+            )
         _only_files_have(facts.name, options, kind, by)
         parts, learning["top"] = read_named(facts, data_dir)
         choices = replace(

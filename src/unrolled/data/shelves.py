@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from unrolled.errors import DataError
 
-from .catalogue import PARTS, Named
+from .catalogue import PARTS, File, Named
 
 VARIABLE = "UNROLLED_DATA"
 
@@ -51,15 +51,23 @@ def locate(named: Named, data_dir: str | Path | None = None) -> dict[str, Path] 
         for name in named.folders:
             if (base / name).is_dir():
                 return _required(base / name, named, f"{VARIABLE}={shelf}")
-    found = find_parts(cache_folder(named.name))
-    return found if len(found) == len(PARTS) else None
+    found = find_parts(cache_folder(named.name), named.files)
+    return found if len(found) == len(named.files) else None
 
 
-def find_parts(folder: Path) -> dict[str, Path]:
-    """The idx files of a folder by part, however their names are spelt; raw before gzipped."""
+def find_parts(folder: Path, files: Mapping[str, File] | None = None) -> dict[str, Path]:
+    """A dataset's files in a folder by part, however they are spelt; raw before gzipped.
+
+    Args:
+        folder: where to look.
+        files: what to look for; None is idx files of images, whose names vary.
+    """
     found = {}
-    for part in PARTS:
-        for name in spellings(part):
+    for part in files or PARTS:
+        names = spellings(part)
+        if files is not None and part not in PARTS:
+            names = (files[part].name, f"{files[part].name}.gz")
+        for name in names:
             if (folder / name).exists():
                 found[part] = folder / name
                 break
@@ -88,12 +96,12 @@ def _required(folder: Path, named: Named, given: str) -> dict[str, Path]:
     below = [Path(), Path("raw")]
     for name in named.folders:
         below += [Path(name), Path(name, "raw")]
-    best = max((find_parts(folder / path) for path in below), key=len)
-    missing = [named.files[part].name for part in PARTS if part not in best]
+    best = max((find_parts(folder / path, named.files) for path in below), key=len)
+    missing = [file.name for part, file in named.files.items() if part not in best]
     if missing:
         raise DataError(
             f"{given} ({folder})",
-            expected=f"the {len(PARTS)} files of {named.name}, gzipped or not",
+            expected=f"the {len(named.files)} files of {named.name}, gzipped or not",
             got=f"no {', '.join(missing)}",
             fix=f"Add them, or leave the folder out and run: unrolled data fetch {named.name}",
         )

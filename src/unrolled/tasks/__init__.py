@@ -8,7 +8,10 @@ from unrolled import checkpoint
 from unrolled.errors import CellError, ModelError, UnrolledError, UsageError
 
 # name: module and class; a task is imported when it is asked for
-TASKS = {"classify": ("unrolled.tasks.classify", "Classify")}
+TASKS = {
+    "classify": ("unrolled.tasks.classify", "Classify"),
+    "language": ("unrolled.tasks.language", "Language"),
+}
 
 
 def find(name: str) -> Any:

@@ -200,6 +200,11 @@ class Classify:
         return batches(split, self.preparation, size, **order)
 
     @staticmethod
+    def count(split: Split, size: int) -> int:
+        """How many batches that are."""
+        return -(-len(split) // size)
+
+    @staticmethod
     def move(batch: Batch, device: torch.device) -> Batch:
         """The batch with inputs and targets on `device`; lengths stay on the CPU."""
         targets = None if batch.targets is None else batch.targets.to(device, non_blocking=True)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from unrolled.data import Dataset, load
+from unrolled.data import load, load_text
 from unrolled.errors import DataError, UsageError
 from unrolled.optimise import Settings
 from unrolled.tasks import find, presets
 
-# What each section may say, and the value without a word; None: the reader of data decides.
+# What a section may say, and the value without a word; None: the reader of data decides.
 MODEL: dict[str, Any] = {
     "cell": "lstm",
     "hidden": 128,
@@ -54,9 +54,41 @@ DATA: dict[str, Any] = {
     "size": None,
     "scale": None,
 }
+LANGUAGE: dict[str, Any] = {
+    "cell": "lstm",
+    "hidden": 256,
+    "layers": 2,
+    "window": 128,
+    "embedding": 64,
+    "tied": False,
+    "softmax": "full",
+    "cutoffs": None,
+    "dropout": 0.0,
+    "embedding_dropout": 0.0,
+    "input_dropout": 0.0,
+    "head_dropout": 0.0,
+    "variational": 0.0,
+    "zoneout": 0.0,
+    "weight_drop": 0.0,
+    "layer_norm": False,
+    "proj_size": 0,
+    "learn_initial": False,
+    "bias": True,
+    "backend": "auto",
+}
+TEXT: dict[str, Any] = {
+    "level": "characters",
+    "split_at": "blanks",
+    "vocabulary": 0,
+    "valid": None,
+    "test": None,
+    "encoding": "utf-8",
+}
 TRAINING: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
 SECTIONS = {"model": MODEL, "data": DATA, "training": TRAINING}
-_SEVERAL_KINDS = ("zoneout", "class_weights")  # a number or a table; a name or a list
+TASKS = {"classify": SECTIONS, "language": {"model": LANGUAGE, "data": TEXT, "training": TRAINING}}
+# a number or a table; a name or a list; a number or "one-hot"
+_SEVERAL_KINDS = ("zoneout", "class_weights", "embedding")
 
 
 @dataclass(frozen=True)
@@ -64,21 +96,23 @@ class Recipe:
     """All options of a run.
 
     Args:
+        task: its name.
         preset: whose values were the start.
         model: keywords of the task's `for_dataset`, the seed aside.
-        data: keywords of `data.load`, the seed aside.
+        data: keywords of what reads the data, the seed aside.
         training: fields of `Settings`.
     """
 
+    task: str
     preset: str
     model: dict[str, Any]
     data: dict[str, Any]
     training: dict[str, Any]
 
     @classmethod
-    def default(cls) -> "Recipe":
+    def default(cls, task: str = "classify") -> "Recipe":
         """Every option without a word."""
-        return _sorted("", {})
+        return _sorted(task, "", {})
 
     def settings(self) -> Settings:
         """The training section, checked."""
@@ -95,15 +129,18 @@ class Recipe:
         Raises:
             UsageError: a section or key is unknown, or has a value it cannot have.
         """
-        if not isinstance(table, dict) or set(table) != {"preset", *SECTIONS}:
-            raise UsageError("the recipe in config.json", expected="preset, " + ", ".join(SECTIONS))
-        flat = _flat({name: table[name] for name in SECTIONS}, "config.json")
-        return _sorted(str(table["preset"]), flat)
+        wanted = {"task", "preset", *SECTIONS}
+        if not isinstance(table, dict) or set(table) != wanted or table["task"] not in TASKS:
+            raise UsageError("the recipe in config.json", expected=", ".join(sorted(wanted)))
+        task = table["task"]
+        flat = _flat({name: table[name] for name in SECTIONS}, "config.json", task)
+        return _sorted(task, str(table["preset"]), flat)
 
 
 def resolve(
     dataset: str,
     *,
+    task: str | None = None,
     preset: str | None = None,
     config: str | Path | None = None,
     assignments: Iterable[str] = (),
@@ -113,6 +150,7 @@ def resolve(
 
     Args:
         dataset: its name, or a path; decides the preset if none is named.
+        task: its name; None is the preset's.
         preset: a name in `presets.names()`.
         config: a TOML file with the sections of a preset.
         assignments: "key=value" each, the value as in TOML, or a bare word.
@@ -127,23 +165,26 @@ def resolve(
         >>> recipe.training["lr"], recipe.model["hidden"], recipe.data["valid"]
         (0.02, 128, 0)
     """
-    name = preset or presets.default_for(dataset)
+    if task is not None:
+        find(task)
+    name = preset or presets.default_for(dataset, task)
     table = presets.read(name)
-    flat = _flat({key: table.get(key, {}) for key in SECTIONS}, f"preset {name}")
+    own = table.get("task", "classify")
+    if task not in (None, own):
+        raise UsageError(f"the preset {name}", expected=f"the task {own}", got=task)
+    flat = _flat({key: table.get(key, {}) for key in SECTIONS}, f"preset {name}", own)
     if config is not None:
-        flat |= _flat(_read(Path(config)), str(config))
+        flat |= _flat(_read(Path(config)), str(config), own)
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     for text in assignments:
         key, value = _assignment(text)
         if key in given:
             raise UsageError(f"--set {text}", expected="each option once", got=f"{key} twice")
         given[key] = value
-    return _sorted(name, flat | _checked(given, "--set"))
+    return _sorted(own, name, flat | _checked(given, "--set", own))
 
 
-def build(
-    source: str, recipe: Recipe, *, task: str = "classify", data_dir: str | None = None
-) -> tuple[Any, Dataset]:
+def build(source: str, recipe: Recipe, *, data_dir: str | None = None) -> tuple[Any, Any]:
     """The task with its first weights, and the data, that `recipe` describes.
 
     Raises:
@@ -154,19 +195,25 @@ def build(
         >>> len(digits.test)
         359
     """
-    kind, seed = find(task), recipe.training["seed"]
-    dataset = load(source, data_dir=data_dir, seed=seed, **_for_load(recipe.data))
+    kind, seed = find(recipe.task), recipe.training["seed"]
+    if recipe.task == "language":
+        dataset: Any = load_text(source, data_dir=data_dir, **recipe.data)
+    else:
+        dataset = load(source, data_dir=data_dir, seed=seed, **_for_load(recipe.data))
     return kind.for_dataset(dataset, seed=seed, **recipe.model), dataset
 
 
 def reload(
     source: str, recipe: Recipe, task: Any, *, data_dir: str | None = None, **changes: Any
-) -> Dataset:
+) -> Any:
     """The data of a trained `task` again, prepared and labelled as in its training.
 
     Raises:
         UnrolledError: the data is not there, or is not what the task was trained on.
     """
+    if task.name == "language":
+        options = {**recipe.data, **{k: v for k, v in changes.items() if k in TEXT}}
+        return load_text(source, data_dir=data_dir, tokenizer=task.tokenizer, **options)
     options = {**recipe.data, "kind": task.kind, **changes}
     del options["scale"], options["read"]
     return load(
@@ -184,17 +231,17 @@ def _for_load(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, "size": None if size is None else tuple(size)}
 
 
-def _sorted(preset: str, flat: Mapping[str, Any]) -> Recipe:
+def _sorted(task: str, preset: str, flat: Mapping[str, Any]) -> Recipe:
     model, data, training = (
         {key: flat.get(key, default) for key, default in section.items()}
-        for section in SECTIONS.values()
+        for section in TASKS[task].values()
     )
-    recipe = Recipe(preset, model, data, training)
+    recipe = Recipe(task, preset, model, data, training)
     recipe.settings()
     return recipe
 
 
-def _flat(table: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _flat(table: Mapping[str, Any], source: str, task: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for section, values in table.items():
         if section not in SECTIONS:
@@ -204,15 +251,15 @@ def _flat(table: Mapping[str, Any], source: str) -> dict[str, Any]:
         if not isinstance(values, Mapping):
             raise UsageError(f"{source}: {section}", expected="a section", got=repr(values))
         for key, value in values.items():
-            if key not in SECTIONS[section]:
-                raise _unknown(key, SECTIONS[section], f"{source}: [{section}]")
+            if key not in TASKS[task][section]:
+                raise _unknown(key, TASKS[task][section], f"{source}: [{section}]")
             flat[key] = value
-    return _checked(flat, source)
+    return _checked(flat, source, task)
 
 
-def _checked(given: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _checked(given: Mapping[str, Any], source: str, task: str) -> dict[str, Any]:
     """Values of known keys and of the kind that the default has; whole numbers become numbers."""
-    known = MODEL | DATA | TRAINING
+    known = {key: value for section in TASKS[task].values() for key, value in section.items()}
     checked = {}
     for key, value in given.items():
         if key not in known:

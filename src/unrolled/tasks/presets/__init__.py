@@ -1,7 +1,7 @@
 """Presets: files of plain data beside this one, `NAME.toml`; a name comes in, its table goes out.
 
-To add one, add a file: `about` in a sentence, `for` the datasets whose default it is, and the
-sections [model], [data] and [training], whose keys are those of `--set`.
+To add one, add a file: `about` in a sentence, `for` the datasets whose default it is, `task` if it
+is not classify, and the sections [model], [data] and [training], whose keys are those of `--set`.
 """
 
 import tomllib
@@ -11,6 +11,7 @@ from typing import Any
 from unrolled.errors import UsageError
 
 FOLDER = Path(__file__).parent
+_STARTS = {"classify": "series", "language": "text"}  # for data of one's own
 
 
 def names() -> list[str]:
@@ -38,11 +39,15 @@ def read(name: str) -> dict[str, Any]:
     return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def default_for(dataset: str) -> str:
-    """The preset that is used for a dataset when none is asked for.
+def default_for(dataset: str, task: str | None = None) -> str:
+    """The preset that is used for a dataset, and a task if one is said, when none is asked for.
 
     Example:
         >>> default_for("digits"), default_for("signals.csv")
         ('digits', 'series')
     """
-    return next((name for name in names() if dataset in read(name).get("for", [])), "series")
+    for name in names():
+        table = read(name)
+        if dataset in table.get("for", []) and task in (None, table.get("task", "classify")):
+            return name
+    return _STARTS.get(task or "classify", "series")
