@@ -10,12 +10,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Cell": "unrolled.cells",
-    "Classifier": "unrolled.tasks.classify",
+    "Classifier": "unrolled.tasks.estimators",
     "GRU": "unrolled.layers",
     "LSTM": "unrolled.layers",
     "RNN": "unrolled.layers",
     "Recurrent": "unrolled.layers",
-    "Regressor": "unrolled.tasks.classify",
+    "Regressor": "unrolled.tasks.estimators",
     "UnrolledError": "unrolled.errors",
 }
 __all__ = [*_HOMES, "__version__"]
