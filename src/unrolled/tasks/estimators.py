@@ -154,7 +154,7 @@ class _Estimator(BaseEstimator):
             )
         if reset:
             self.n_features_in_ = width
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("feature_names_in_", None)
         elif width != self.n_features_in_:
             raise ShapeError(
                 "X",
@@ -276,9 +276,9 @@ class Classifier(ClassifierMixin, _Estimator):
         check_consistent_length(inputs, y)
         check_classification_targets(y)
         if type_of_target(y) == "multilabel-indicator":
-            targets = np.asarray(check_array(y, accept_sparse=False, input_name="y"), np.float32)
-            self.classes_ = np.arange(targets.shape[1])
-            self._fit(inputs, targets, "multi", [str(k) for k in self.classes_])
+            several = check_array(y, accept_sparse=False, input_name="y")
+            self.classes_ = np.arange(several.shape[1])
+            self._fit(inputs, several, "multi", [str(k) for k in self.classes_])
             return self
         y = column_or_1d(y, warn=True)
         self.classes_, targets = np.unique(y, return_inverse=True)
