@@ -30,6 +30,7 @@ COMMANDS = {
     ),
     "cells": ("unrolled.cli.cells", "app", "The catalogue of cells: list, show, check, new."),
     "data": ("unrolled.cli.data", "app", "Datasets by name: list, fetch, verify, show."),
+    "bench": ("unrolled.cli.bench", "bench", "Time cells beside their rivals, in one run."),
     "doctor": ("unrolled.cli.doctor", "doctor", "Look at this machine: compiler, devices, fonts."),
 }
 # The base of what typer raises for wrong usage: its own or click's, whichever it stands on.

@@ -1,0 +1,6 @@
+"""Benchmarks: cells and shapes come in, ratios to rivals measured in the same run go out.
+
+In order: `work` (what is computed and how many operations that is), `contenders` (who computes it,
+held to one result), `streams` (the same for one step of a stream), `timing` (in turn, medians),
+`peak` (what this machine can do), `tables` (the rows of docs/performance.md), `report` (text).
+"""

@@ -1,0 +1,175 @@
+"""A piece of work comes in; those who do it, each held to the same result first, go out.
+
+The yardstick is the reference in float64; what the reference loses in the work's own precision says
+how much anybody may lose. Nobody is timed who is further off.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BackendError
+from ..layers import Recurrent
+from .work import Work
+
+SLACK = 32  # times what the plain loop loses against float64; other orders of summation differ
+KERNELS = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN"}
+# The rival's class for a cell of the catalogue; it draws parameters of its own, laid out otherwise.
+TORCHRECURRENT = {
+    "lstm-1997": "OriginalLSTM",
+    "peephole": "PeepholeLSTM",
+    "multiplicative-lstm": "MultiplicativeLSTM",
+    "mgu": "MGU",
+    "ugrnn": "UGRNN",
+    "ran": "RAN",
+    "janet": "JANET",
+    "minimalrnn": "MinimalRNN",
+    "fastrnn": "FastRNN",
+    "fastgrnn": "FastGRNN",
+    "indrnn": "IndRNN",
+    "lem": "LEM",
+    "antisymmetric": "AntisymmetricRNN",
+    "gated-antisymmetric": "GatedAntisymmetricRNN",
+    "cornn": "coRNN",
+    "unicornn": "UnICORNN",
+    "scrn": "SCRN",
+}
+
+
+@dataclass
+class Contender:
+    """Somebody who does the work.
+
+    Args:
+        name: as it is reported.
+        call: does it once.
+        checked: whether its result was compared with the reference's.
+    """
+
+    name: str
+    call: Callable[[], object]
+    checked: bool = True
+
+
+def contenders(work: Work, backend: str = "auto", rivals: tuple[str, ...] = ()) -> list[Contender]:
+    """Ours first, then the rivals that know this cell.
+
+    Args:
+        work: what is timed.
+        backend: ours.
+        rivals: of `torch.nn`, `loop` and `torchrecurrent`; all that there are where empty.
+
+    Raises:
+        BackendError: ours computes something wrong, or cannot run this.
+    """
+    torch.manual_seed(0)
+    dtype, s = getattr(torch, work.dtype), work.shape
+    ours = _layer(work, backend, dtype)
+    x = torch.randn(s.batch, s.steps, s.inputs, dtype=dtype)
+    towards = torch.randn(s.batch, s.steps, ours.output_size, dtype=dtype)
+    exact = _like(ours, _layer(work, "reference", torch.float64))
+    loop = _like(ours, _layer(work, "reference", dtype))
+    truth = _results(exact, x.double(), towards.double(), work.training)
+    lost = _distances(truth, _results(loop, x, towards, work.training))
+    modules: dict[str, nn.Module] = {"unrolled": ours}
+    if rival := _torch_nn(work, ours, dtype):
+        modules["torch.nn"] = rival
+    modules["loop"] = loop
+    found = []
+    for name, module in modules.items():
+        if name != "unrolled" and rivals and name not in rivals:
+            continue
+        got = _results(module, x, towards, work.training)
+        _hold(name, work, truth, lost, got, torch.finfo(dtype).eps)
+        label = f"unrolled ({ours.backend})" if name == "unrolled" else name
+        found.append(Contender(label, _call(module, x, towards, work.training)))
+    if not rivals or "torchrecurrent" in rivals:
+        other = _torchrecurrent(work, dtype)
+        if other is not None:
+            call = _call(other, x, towards, work.training)
+            found.append(Contender("torchrecurrent", call, checked=False))
+    return found
+
+
+def _layer(work: Work, backend: str, dtype: torch.dtype) -> Recurrent:
+    s = work.shape
+    layer = Recurrent(work.cell, s.inputs, s.units, s.layers, backend=backend, dtype=dtype)
+    return layer.train(work.training)
+
+
+def _like(ours: Recurrent, other: Recurrent) -> Recurrent:
+    other.load_state_dict(ours.state_dict())
+    return other
+
+
+def _torch_nn(work: Work, ours: Recurrent, dtype: torch.dtype) -> nn.Module | None:
+    kernel, s = ours.cell.kernel, work.shape
+    if kernel not in KERNELS or ours.cell.projs:
+        return None
+    options = {"nonlinearity": "relu"} if kernel == "rnn_relu" else {}
+    make = getattr(nn, KERNELS[kernel])
+    rival = make(s.inputs, s.units, s.layers, batch_first=True, dtype=dtype, **options)
+    rival.load_state_dict(ours.state_dict())
+    return rival.train(work.training)
+
+
+def _torchrecurrent(work: Work, dtype: torch.dtype) -> nn.Module | None:
+    if work.cell not in TORCHRECURRENT:
+        return None
+    try:
+        package = importlib.import_module("torchrecurrent")
+    except ImportError:
+        return None
+    s = work.shape
+    make = getattr(package, TORCHRECURRENT[work.cell])
+    return make(s.inputs, s.units, num_layers=s.layers, batch_first=True).to(dtype)
+
+
+def _call(module: nn.Module, x: Tensor, towards: Tensor, training: bool) -> Callable[[], object]:
+    parameters = list(module.parameters())
+
+    def train():
+        for p in parameters:
+            p.grad = None
+        module(x)[0].backward(towards)
+
+    def infer():
+        with torch.no_grad():
+            return module(x)
+
+    return train if training else infer
+
+
+def _results(module: nn.Module, x: Tensor, towards: Tensor, training: bool) -> dict[str, Tensor]:
+    """The output and, in training, every gradient by name."""
+    if not training:
+        with torch.no_grad():
+            return {"output": module(x)[0]}
+    module.zero_grad(set_to_none=True)
+    output = module(x)[0]
+    output.backward(towards)
+    grads = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+    return {"output": output.detach(), **{f"d {n}": g.clone() for n, g in grads.items()}}
+
+
+def _distances(truth: dict[str, Tensor], got: dict[str, Tensor]) -> dict[str, float]:
+    return {
+        name: float((want - got[name].double()).abs().max()) if name in got else float("inf")
+        for name, want in truth.items()
+    }
+
+
+def _hold(name, work: Work, truth, lost, got, epsilon: float) -> None:
+    for key, distance in _distances(truth, got).items():
+        scale = max(1e-3, float(truth[key].abs().max()))
+        bound = max(SLACK * lost[key], SLACK * epsilon * scale)
+        if not distance <= bound:
+            raise BackendError(
+                f"no time is reported: {key} of {name}, {work.cell}, {work.shape}",
+                expected=f"the reference's in float64, up to {bound:.2g}",
+                got=f"{distance:.2g} away from it",
+                fix="Please report it.",
+            )

@@ -1,0 +1,84 @@
+"""A precision comes in; how many operations a second this machine does at most goes out.
+
+The loop does nothing but multiply and add, in registers, on all threads, with the widest vectors;
+it is compiled as cells are.
+"""
+
+import ctypes
+import hashlib
+from importlib import resources
+
+import torch
+
+from ..engine import build
+
+CHAINS = {32: 24, 16: 12}  # registers → independent chains: enough to fill every pipeline
+PIECE = 1 << 17  # turns of the loop that are timed at once, some hundred microseconds
+
+
+def peak(dtype: str = "float32", seconds: float = 0.5) -> float:
+    """The most floating point operations a second, on as many threads as PyTorch uses.
+
+    Args:
+        dtype: `float32` or `float64`.
+        seconds: how long to look for it.
+
+    Raises:
+        BackendError: there is no compiler.
+
+    Example:
+        >>> peak(seconds=0.1) > 1e8
+        True
+    """
+    machine = build.compiler()
+    chains = CHAINS[machine.registers]
+    source = _source(chains, dtype == "float64")
+    identity = hashlib.sha256(f"{machine.identity}{source}".encode()).hexdigest()[:32]
+    key = f"peak-{identity}"
+    found = build.cached(key)
+    library = build.load(found[0] if found else build.build(key, source, {}))
+    library.spin.argtypes = [ctypes.c_double, ctypes.c_long]
+    library.spin.restype = ctypes.c_double
+    return float(library.spin(seconds, torch.get_num_threads()))
+
+
+def _source(chains: int, double: bool) -> str:
+    vectors = resources.files("unrolled.engine.c").joinpath("vector.h").read_text("utf-8")
+    names = [f"a{k}" for k in range(chains)]
+    start = "\n    ".join(f"v {a} = all((real){k}e-3f);" for k, a in enumerate(names))
+    turn = "\n      ".join(f"{a} = fma_({a}, x, y);" for a in names)
+    real = "#define REAL64 1\n" if double else ""
+    return f"""{real}{vectors}
+#include <time.h>
+static double now(void) {{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}}
+/* Chains that do not wait for each other; x and y are read, so that nothing is known beforehand.
+   Each thread keeps its quickest piece: what else the machine does fits between them. */
+double spin(double seconds, long threads) {{
+  volatile real one = (real)0.999, little = (real)1e-3;
+  double rate = 0;
+  #ifdef _OPENMP
+  #pragma omp parallel num_threads(threads) reduction(+ : rate)
+  #endif
+  {{
+    v x = all(one), y = all(little);
+    double begun = now(), until = begun + seconds, best = 1e9;
+    {start}
+    while (begun < until) {{
+      for (long i = 0; i < {PIECE}; i++) {{
+        {turn}
+      }}
+      v seen = {" + ".join(names)};
+      __asm__ volatile("" : : "m"(seen)); /* somebody may look: it has to be computed */
+      double ended = now();
+      if (ended - begun < best) best = ended - begun;
+      begun = ended;
+    }}
+    rate += 2.0 * V * {chains} * {PIECE} / best;
+  }}
+  return rate;
+}}
+"""
