@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from ..errors import BackendError
 from . import build
 from .call import Answer, Call, Params
-from .native import Kernel, kernel
+from .native import Kernel, kernel, loaded
 from .pool import Pool
 
 POOL = Pool()
@@ -26,12 +26,19 @@ def unfit(call: Call) -> str:
         return f"it computes in float32 and float64, and the parameters are {dtype}"
     if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
         return "it cannot be traced by an exporter"
+    if loaded(call.traced, _observed(call), dtype):
+        return ""
     try:
         build.compiler()
         build.cache_folder()
     except BackendError as error:
         return str(error)
     return ""
+
+
+def _observed(call: Call) -> tuple[str, ...]:
+    """What is recorded beside the output, which is there anyway."""
+    return tuple(name for name in call.observe if name != call.traced.states[0])
 
 
 def _dtype(call: Call) -> torch.dtype:
@@ -47,7 +54,7 @@ def run(call: Call) -> Answer:
     """The whole sequence in one call of the compiled cell."""
     traced, params, dtype = call.traced, call.params, _dtype(call)
     first = traced.states[0]
-    observed = tuple(name for name in call.observe if name != first)
+    observed = _observed(call)
     found = kernel(traced, observed, dtype)
     x, lengths = call.x.to(dtype), call.lengths
     if lengths is not None:

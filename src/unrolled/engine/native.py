@@ -55,6 +55,11 @@ def kernel(traced: Traced, observed: tuple[str, ...], dtype: torch.dtype) -> Ker
     return _KERNELS[key][1]
 
 
+def loaded(traced: Traced, observed: tuple[str, ...], dtype: torch.dtype) -> bool:
+    """Whether this kernel is in memory, so that neither compiler nor cache is needed."""
+    return (id(traced), observed, dtype) in _KERNELS
+
+
 def _make(traced: Traced, observed: tuple[str, ...], double: bool) -> Kernel:
     machine = build.compiler()
     described = json.dumps([traced.to_json(), observed, double], sort_keys=True)

@@ -6,6 +6,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ..errors import CellError
@@ -61,45 +62,45 @@ class Traced:
         found = {n.attr: None for n in self.graph.nodes if n.op == op}
         return tuple(str(k) for k in found)
 
-    @property
+    @cached_property
     def x_gates(self) -> tuple[str, ...]:
         used = self._named("x")
         return tuple(g for g in self.gates if g in used)
 
-    @property
+    @cached_property
     def u_gates(self) -> tuple[str, ...]:
         used = self._named("u")
         return tuple(g for g in self.gates if g in used)
 
-    @property
+    @cached_property
     def weights(self) -> tuple[str, ...]:
         return self._named("weight")
 
-    @property
+    @cached_property
     def norms(self) -> tuple[str, ...]:
         return self._named("norm")
 
-    @property
+    @cached_property
     def projs(self) -> tuple[str, ...]:
         return self._named("proj")
 
-    @property
+    @cached_property
     def masks(self) -> tuple[str, ...]:
         return self._named("mask")
 
-    @property
+    @cached_property
     def noises(self) -> tuple[str, ...]:
         return self._named("noise")
 
-    @property
+    @cached_property
     def observed(self) -> tuple[str, ...]:
         return tuple(k for k in self.graph.outputs if k not in self.states)
 
-    @property
+    @cached_property
     def output_width(self) -> str:
         return self.widths[self.states[0]]
 
-    @property
+    @cached_property
     def operand_width(self) -> str:
         """`H` or `P`: the width of what U multiplies, the same for all gates."""
         widths = node_widths(self.graph, self.widths)

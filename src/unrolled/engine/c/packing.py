@@ -54,13 +54,6 @@ class Packing:
             for back in (False, True)
         }
         return f"""
-static long panel_reals(const call *c) {{
-  long most = c->K;
-  if (most < c->H) most = c->H;
-  if (most < c->P) most = c->P;
-  return ((most + STRIP - 1) / STRIP * STRIP + WIDE * V) * BLOCK;
-}}
-
 /* Where each part lies; returns how many reals that takes. */
 static long place(const call *c, packed *p, real *base) {{
   long size = 0;

@@ -68,7 +68,7 @@ class _Writer:
         for writer in self.forward:
             writer.x_total = first
         self.packing = Packing(plan, self.spelling, self.forward, self.backward, registers)
-        self.sums = Sums(plan, self.spelling, self.backward)
+        self.sums = Sums(plan, self.spelling)
 
     def program(self) -> Program:
         names = self._buffers()
@@ -83,6 +83,7 @@ class _Writer:
             tiles(self._layouts(), self.registers),
             user_primitives(self.plan),
             self._structs(counts, names),
+            self.sums.panels(),
             self.packing.text(),
             *(w.text(self.registers) for w in [*self.forward, *self.backward]),
             self.packing.ahead(),

@@ -5,7 +5,6 @@ Sums run over time and batch in order, and threads share the units: bits do not 
 
 from ..plan import Plan
 from .spelling import Spelling
-from .step import PhaseWriter
 from .tiles import Layout, table
 
 ONE: Layout = ((0, 1),)
@@ -22,55 +21,70 @@ def operands(plan: Plan) -> list[tuple[int, list[int]]]:
 class Sums:
     """What is summed after the backward pass over time."""
 
-    def __init__(self, plan: Plan, spelling: Spelling, backward: list[PhaseWriter]):
-        self.plan, self.spelling, self.backward = plan, spelling, backward
-        self._summed: set[int] = set()
+    def __init__(self, plan: Plan, spelling: Spelling):
+        self.plan, self.spelling = plan, spelling
 
     def text(self) -> str:
-        """`outers` and `inputs`."""
-        return (
-            f"{_OUTER.replace('SLOTS', str(len(self.plan.slots)))}{self._outers()}{self._inputs()}"
-        )
+        """`panel_reals`, `outers` and `inputs`."""
+        return f"{self._outers()}{self._inputs()}"
 
-    def _outers(self) -> str:
-        traced, derived, slots = self.plan.traced, self.plan.derived, self.spelling.slots
-        self._summed, lines = set(), []
-        if derived.by_x:
-            order = [traced.x_gates.index(gate) for gate in derived.by_x]
-            lines.append(
-                self._outer("c->x", "c->ldx", "c->K", [slots[k] for k in derived.by_x.values()],
-                            order, "c->gx", f"{len(traced.x_gates)} * c->Hp", "c->Hp")
-            )  # fmt: skip
-        for n, (operand, nodes) in enumerate(operands(self.plan)):
-            base, stride, size = self._sequence(operand)
-            found = [slots[derived.by_u[node]] for node in nodes]
-            lines.append(
-                self._outer(base, stride, size, found, list(range(len(nodes))), f"c->gu_{n}",
-                            f"{len(nodes)} * c->Hp", "c->Hp")
-            )  # fmt: skip
-        for name, k in derived.by_proj.items():
-            cuts = [m for m in traced.graph.nodes if m.op == "proj" and m.attr == name]
-            base, stride, size = self._sequence(cuts[0].args[0])
-            lines.append(
-                self._outer(base, stride, size, [slots[k]], [traced.projs.index(name)], "c->gp",
-                            f"{len(traced.projs)} * c->Pp", "c->Pp")
-            )  # fmt: skip
-        body = "\n  ".join(lines)
+    def panels(self) -> str:
+        """How many reals a thread sorts at once."""
+        sizes = " + ".join(f"strips({size})" for _, _, size in self._operands()) or "0"
         return f"""
-static void outers(const call *c, const packed *p, long me, long n) {{
-  (void)c, (void)p, (void)me, (void)n;
-  {body}
+static inline long strips(long size) {{ return (size + STRIP - 1) / STRIP; }}
+static long panel_reals(const call *c) {{
+  (void)c;
+  return (({sizes}) * STRIP + WIDE * V) * BLOCK;
 }}
 """
 
-    def _outer(self, base, stride, size, slots, order, out, ldo, width) -> str:
-        """One operand with all that it is multiplied with; a slot's own sum goes with its first."""
-        rows = [f"{{{slot}, {n}, {int(slot not in self._summed)}}}"
-                for slot, n in zip(slots, order, strict=True)]  # fmt: skip
-        self._summed |= set(slots)
+    def _operands(self) -> list[tuple[str, str, str]]:
+        """What dz is multiplied with, over the whole sequence: base, distance of rows, size."""
+        traced, derived = self.plan.traced, self.plan.derived
+        found = [("c->x", "c->ldx", "c->K")] if derived.by_x else []
+        found += [self._sequence(operand) for operand, _ in operands(self.plan)]
+        found += [self._sequence(_projected(traced, name)) for name in derived.by_proj]
+        return found
+
+    def _products(self) -> dict[int, list[tuple[int, str, str]]]:
+        """For each slot of dz: the operands it is multiplied with, where that goes, row distance."""
+        traced, derived, slots = self.plan.traced, self.plan.derived, self.spelling.slots
+        found: dict[int, list[tuple[int, str, str]]] = {slot: [] for slot in slots.values()}
+        number = 0
+        if derived.by_x:
+            total = len(traced.x_gates)
+            for gate, k in derived.by_x.items():
+                out = f"c->gx + {traced.x_gates.index(gate)} * c->Hp"
+                found[slots[k]].append((number, out, f"{total} * c->Hp"))
+            number += 1
+        for n, (_, nodes) in enumerate(operands(self.plan)):
+            for place, node in enumerate(nodes):
+                out = f"c->gu_{n} + {place} * c->Hp"
+                slot = slots[derived.by_u[node]]
+                found[slot].append((number, out, f"{len(nodes)} * c->Hp"))
+            number += 1
+        for name, k in derived.by_proj.items():
+            out = f"c->gp + {traced.projs.index(name)} * c->Pp"
+            found[slots[k]].append((number, out, f"{len(traced.projs)} * c->Pp"))
+            number += 1
+        return found
+
+    def _outers(self) -> str:
+        projected = {self.spelling.slots[k] for k in self.plan.derived.by_proj.values()}
+        multiplied = [f"{{{a}, {lda}, {size}}}" for a, lda, size in self._operands()]
+        products, first = [], [0]
+        for found in self._products().values():
+            products += [f"{{{number}, {out}, {ldo}}}" for number, out, ldo in found]
+            first.append(len(products))
+        widths = ["c->Pp / V" if slot in projected else "c->Hp / V" for slot in self._products()]
         return (
-            f"{{ const target to[] = {{{', '.join(rows)}}}; outer(c, {base}, {stride}, {size}, "
-            f"to, {len(rows)}, {width}, {out}, {ldo}, p->panels + me * panel_reals(c), me, n); }}"
+            _OUTERS.replace("OPERANDS", ", ".join(multiplied) or "{0, 0, 0}")
+            .replace("PRODUCTS", ", ".join(products) or "{0, 0, 0}")
+            .replace("FIRST", ", ".join(map(str, first)))
+            .replace("WIDTHS", ", ".join(widths) or "0")
+            .replace("COUNT", str(len(multiplied)))
+            .replace("SLOTS", str(len(self.plan.slots)))
         )
 
     def _sequence(self, k: int) -> tuple[str, str, str]:
@@ -123,54 +137,70 @@ static void inputs(const call *c, const packed *p, long b0, long b1) {{
 """
 
 
-_OUTER = """
-/* Where a slot of dz goes: which rows of the result, and whether its own sum is taken here. */
-typedef struct { long slot, row, sum; } target;
+def _projected(traced, name: str) -> int:
+    """The node that a projection projects."""
+    return next(m.args[0] for m in traced.graph.nodes if m.op == "proj" and m.attr == name)
 
-/* out[i][row][unit] = sum over time and batch of a[.][i] * dz[.][slot][unit]; me of n its units.
-   Both operands are sorted into panels first: rows of dz lie a power of two apart, which a cache
-   does not hold side by side. */
-static void outer(const call *c, const real *a, long lda, long size, const target *to, long count,
-                  long width, real *out, long ldo, real *panels, long me, long n) {
-  const long rows = c->T * c->B, ldz = SLOTS * c->Hp, vectors = width / V, all_vectors = count * vectors;
-  const long first = all_vectors * me / n, end = all_vectors * (me + 1) / n;
-  const long strips = (size + STRIP - 1) / STRIP;
-  real *const left = panels, *const right = panels + strips * STRIP * BLOCK;
-  for (long u = first; u < end; u++) {
-    FOR(i, strips * STRIP) st(out + i * ldo + to[u / vectors].row * width + u % vectors * V, all(0));
-    if (to[u / vectors].sum) st(c->gb + to[u / vectors].slot * c->Hp + u % vectors * V, all(0));
-  }
-  for (long k0 = 0; k0 < rows; k0 += BLOCK) {
+
+_OUTERS = """
+/* For every slot of dz: out[i][unit] = sum over time and batch of a[.][i] * dz[.][slot][unit] with all
+   that it is multiplied with, and its own sum, which is a bias's gradient; me of n does its units.
+   Both sides are sorted into panels first: rows of dz lie a power of two apart, which a cache does
+   not hold side by side. */
+static void outers(const call *c, const packed *p, long me, long n) {
+  const struct { const real *a; long lda, size; } operands[] = {OPERANDS};
+  const struct { long operand; real *out; long ldo; } products[] = {PRODUCTS};
+  const long first_of[] = {FIRST}, widths[] = {WIDTHS};
+  const long rows = c->T * c->B, ldz = SLOTS * c->Hp, count = SLOTS;
+  real *const right = p->panels + me * panel_reals(c), *const left = right + WIDE * V * BLOCK;
+  long all_vectors = 0, first = 0;
+  FOR(s, count) all_vectors += widths[s];
+  const long begin = all_vectors * me / n, end = all_vectors * (me + 1) / n;
+  for (long k0 = 0; k0 < rows || k0 == 0; k0 += BLOCK) {
     const long K = least(BLOCK, rows - k0);
-    FOR(s, strips) {
-      real *p = left + s * STRIP * BLOCK;
-      const long wide = least(STRIP, size - s * STRIP);
-      const real *from = a + k0 * lda + s * STRIP;
-      if (wide == STRIP) FOR(k, K) memcpy(p + k * STRIP, from + k * lda, STRIP * sizeof(real));
-      else FOR(k, K) FOR(i, STRIP) p[k * STRIP + i] = i < wide ? from[k * lda + i] : 0;
+    real *to = left;
+    FOR(o, COUNT) {
+      const long size = operands[o].size, lda = operands[o].lda;
+      for (long i = 0; i < size; i += STRIP, to += STRIP * BLOCK) {
+        const real *from = operands[o].a + k0 * lda + i;
+        if (size - i >= STRIP) FOR(k, K) memcpy(to + k * STRIP, from + k * lda, STRIP * sizeof(real));
+        else FOR(k, K) FOR(r, STRIP) to[k * STRIP + r] = i + r < size ? from[k * lda + r] : 0;
+      }
     }
-    for (long u0 = first; u0 < end; u0 += WIDE) {
-      const long u1 = least(end, u0 + WIDE);
-      /* Row after row, as they lie in memory; a vector's panel is K vectors long. */
-      FOR(k, K) for (long u = u0; u < u1; u++)
-        st(right + ((u - u0) * BLOCK + k) * V, ld(c->dz + (k0 + k) * ldz + to[u / vectors].slot * c->Hp + u % vectors * V));
+    first = 0;
+    FOR(s, count) {
+      const long u0 = first > begin ? 0 : begin - first, u1 = least(widths[s], end - first);
+      first += widths[s];
       for (long u = u0; u < u1;) {
-        const target t = to[u / vectors];
-        const long q = u % vectors, m = block(least(u1 - u, vectors - q), 4);
-        const real *z = right + (u - u0) * BLOCK * V;
-        if (t.sum) FOR(i, m) {
-          v sum = ld(c->gb + t.slot * c->Hp + (q + i) * V);
-          FOR(k, K) sum += ld(z + (i * BLOCK + k) * V);
-          st(c->gb + t.slot * c->Hp + (q + i) * V, sum);
+        const long wide = least(WIDE, u1 - u);
+        const real *z = c->dz + k0 * ldz + s * c->Hp + u * V;
+        FOR(k, K) FOR(i, wide) st(right + (i * BLOCK + k) * V, ld(z + k * ldz + i * V));
+        FOR(i, wide) {
+          real *own = c->gb + s * c->Hp + (u + i) * V;
+          v sum = k0 ? ld(own) : all(0);
+          FOR(k, K) sum += ld(right + (i * BLOCK + k) * V);
+          st(own, sum);
         }
-        FOR(s, strips) {
-          real *o = out + s * STRIP * ldo + t.row * width + q * V;
-          const real *p = left + s * STRIP * BLOCK;
-          if (m == 4) outer_4(K, p, z, o, ldo);
-          else if (m == 2) outer_2(K, p, z, o, ldo);
-          else outer_1(K, p, z, o, ldo);
+        for (long i = 0; i < wide;) {
+          const long m = block(wide - i, 4);
+          const real *here = right + i * BLOCK * V;
+          for (long o = first_of[s]; o < first_of[s + 1]; o++) {
+            const real *a = left;
+            FOR(before, products[o].operand) a += strips(operands[before].size) * STRIP * BLOCK;
+            real *out = products[o].out + (u + i) * V;
+            const long ldo = products[o].ldo, all_strips = strips(operands[products[o].operand].size);
+            FOR(strip, all_strips) {
+              if (!k0) FOR(r, STRIP) FOR(l, m) st(out + r * ldo + l * V, all(0));
+              if (m == 4) outer_4(K, a, here, out, ldo);
+              else if (m == 2) outer_2(K, a, here, out, ldo);
+              else outer_1(K, a, here, out, ldo);
+              a += STRIP * BLOCK;
+              out += STRIP * ldo;
+            }
+          }
+          i += m;
         }
-        u += m;
+        u += wide;
       }
     }
   }
