@@ -108,7 +108,8 @@ class Traced:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: what a model directory carries, and what a foreign cell loads from."""
-        plain = {k: v for k, v in self.__dict__.items() if k not in ("graph", "init", "labels")}
+        others = (k for k in self.__dataclass_fields__ if k not in ("graph", "init", "labels"))
+        plain = {k: getattr(self, k) for k in others}
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
         return {
             **{k: dict(v) if isinstance(v, Mapping) else v for k, v in plain.items()},
