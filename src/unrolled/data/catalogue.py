@@ -47,7 +47,7 @@ class Named:
         folders: names that this dataset's folder goes by on people's disks.
         licence: what its authors allow.
         paper: where it was published.
-        form: "images" or "text".
+        form: "images", "text" or "generated".
         carrier: what brings the data where it has no files.
     """
 
@@ -238,6 +238,42 @@ DATASETS = {
             "van Rossum and others. The Python Language Reference.",
             form="text",
             carrier="Python",
+        ),
+        *(
+            Named(
+                name,
+                about,
+                labels,
+                (10000, 2000),
+                1000,
+                {},
+                (),
+                (),
+                "none: drawn anew from the seed",
+                paper,
+                form="generated",
+                carrier="unrolled",
+            )
+            for name, about, labels, paper in (
+                (
+                    "adding",
+                    "a test of memory: two marked numbers of 100, their sum at the end",
+                    ("sum",),
+                    "Hochreiter, Schmidhuber. Long short-term memory. 1997.",
+                ),
+                (
+                    "copy",
+                    "a test of memory: ten symbols, to be said again after 30 blanks",
+                    (),
+                    "Hochreiter, Schmidhuber. Long short-term memory. 1997.",
+                ),
+                (
+                    "parity",
+                    "a test of memory: whether the number of ones among 32 is odd",
+                    ("even", "odd"),
+                    "Minsky, Papert. Perceptrons. 1969.",
+                ),
+            )
         ),
     )
 }

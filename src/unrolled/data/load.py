@@ -14,6 +14,7 @@ from unrolled.errors import UsageError
 from .assemble import Choices, Part, assemble
 from .catalogue import DATASETS, named
 from .dataset import Dataset
+from .generated import parts as drawn
 from .memory import from_arrays as checked
 from .preparation import Preparation
 from .published import read_named
@@ -42,15 +43,16 @@ def load(
     missing: str = "error",
     size: tuple[int, int] | None = None,
     scale: str | None = None,
+    steps: int | None = None,
     preparation: Preparation | None = None,
     labels: Sequence[str] | None = None,
 ) -> Dataset:
     """Load a dataset by name, or a file or folder of the user's.
 
     Args:
-        name_or_path: "digits", "mnist", "fashion-mnist"; or a CSV or TSV (one example a row, or one
-            moment a row with columns id and time), a .npy or .npz file, a folder of images by class
-            or of idx files.
+        name_or_path: "digits", "mnist", "fashion-mnist", "adding", "parity"; or a CSV or TSV (one
+            example a row, or one moment a row with columns id and time), a .npy or .npz file, a
+            folder of images by class or of idx files.
         data_dir: the folder with a named dataset's files; None looks in UNROLLED_DATA, then in the
             cache, then downloads.
         kind: "single", "multi", "regression"; None tells from the answers.
@@ -72,6 +74,7 @@ def load(
         missing: "error", or "mask": a missing value becomes 0 and is marked in a channel of masks.
         size: (H, W) to resize a folder's images to.
         scale: "none", "unit" or "standard"; None is "unit" for images, "standard" for series.
+        steps: of a test of memory: how long its sequences are; None is as usual.
         preparation: that of a trained model, instead of learning one.
         labels: those of a trained model, instead of finding them.
 
@@ -93,15 +96,20 @@ def load(
         options = _as_learnt(options, preparation)
     if str(name_or_path) in DATASETS:
         facts = named(str(name_or_path))
-        if facts.form != "images":
+        if facts.form == "text":
             raise UsageError(
                 f"{facts.name} as examples",
                 expected="a dataset of sequences with answers",
                 got="a text",
                 fix="Train on it with: --task language",
             )
-        _only_files_have(facts.name, options, kind, by)
-        parts, learning["top"] = read_named(facts, data_dir)
+        if facts.form == "generated":
+            _only_files_have(facts.name, options, None, by)
+            parts = drawn(facts.name, facts.counts, steps, seed)
+            learning["scale"] = scale or "none"
+        else:
+            _only_files_have(facts.name, options, kind, by)
+            parts, learning["top"] = read_named(facts, data_dir)
         choices = replace(
             choices,
             valid=facts.valid if valid is None else valid,

@@ -53,6 +53,7 @@ DATA: dict[str, Any] = {
     "missing": "error",
     "size": None,
     "scale": None,
+    "steps": None,
 }
 LANGUAGE: dict[str, Any] = {
     "cell": "lstm",
