@@ -115,3 +115,15 @@ def test_papers_are_cited_once_each():
     assert cite(torch.nn.Linear(2, 2)) == ""
     with pytest.raises(CellError, match="Did you mean"):
         cite("lsmt")
+
+
+def test_options_of_a_layer_are_cited_once_and_only_where_they_are_used():
+    layer = Recurrent("gru", 2, 3, zoneout={"h": 0.1}, variational=0.2, weight_drop=0.1)
+    said = cite(torch.nn.Sequential(layer, Recurrent("gru", 3, 3, zoneout=0.1)))
+    for key in ("krueger2017zoneout", "gal2016theoretically", "merity2018regularizing"):
+        assert said.count(key) == 1
+    assert "ba2016layer" not in said
+    assert (
+        cite(Recurrent("layernorm-lstm", 2, 3, layer_norm=True)).count("Layer Normalization") == 1
+    )
+    assert cite(Recurrent("gru", 2, 3)) == cite("gru")

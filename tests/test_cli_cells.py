@@ -67,8 +67,17 @@ def test_show_stage_trace_prints_the_graph(unrolled):
     assert len(graph["nodes"]) == len(lines)
 
 
+def test_show_prints_every_pass_of_the_engine(unrolled):
+    def said(stage):
+        return unrolled("cells", "show", "peephole", "--stage", stage).out
+
+    assert "backward:" in said("derive")
+    assert "forward, phase 0:" in said("plan")
+    assert "peephole, one step:" in said("c")
+
+
 def test_show_of_an_unknown_stage_or_cell(unrolled):
-    assert unrolled("cells", "show", "lstm", "--stage", "c").code == 2
+    assert unrolled("cells", "show", "lstm", "--stage", "asm").code == 2
     ran = unrolled("cells", "show", "lstn")
     assert ran.code == 2
     assert "Did you mean 'lstm'?" in ran.err

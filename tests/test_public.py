@@ -21,6 +21,7 @@ SURFACE = [
     "Regressor",
     "UnrolledError",
     "__version__",
+    "cite",
 ]
 
 

@@ -17,6 +17,7 @@ _HOMES = {
     "Recurrent": "unrolled.layers",
     "Regressor": "unrolled.tasks.estimators",
     "UnrolledError": "unrolled.errors",
+    "cite": "unrolled.cells",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -31,6 +31,7 @@ from ..engine.primitives import (
 from ..errors import CellError
 from . import differential, elman, gru, linear, lstm, minimal, xlstm
 from .cell import Cell
+from .paper import OPTIONS
 
 FAMILIES = (elman, lstm, gru, minimal, linear, differential, xlstm)
 
@@ -171,7 +172,7 @@ def _named(error: BaseException) -> str:
 
 
 def cite(*cells) -> str:
-    """BibTeX of the papers of these cells, or of every recurrent layer inside a module.
+    """BibTeX of the papers of these cells, or of every recurrent layer (and option) of a module.
 
     Args:
         cells: names, cells, or modules that contain recurrent layers.
@@ -183,7 +184,10 @@ def cite(*cells) -> str:
     papers: dict[str, None] = {}
     for cell in cells:
         if hasattr(cell, "modules"):
-            found = [m.cell.paper for m in cell.modules() if hasattr(m, "cell")]
+            layers = [m for m in cell.modules() if hasattr(m, "cell")]
+            found = [m.cell.paper for m in layers]
+            for option, paper in OPTIONS.items():
+                found += [paper for m in layers if getattr(m, option, None)]
         else:
             found = [find(cell).paper]
         papers.update(dict.fromkeys(p.strip() for p in found if p.strip()))

@@ -47,3 +47,38 @@ def family(author: str) -> str:
     marks = "".join(map(re.escape, ACCENTS))
     name = re.sub(rf"\\([{marks}])\s*\{{?(\\i|\w)\}}?", letter, name)
     return name.replace("{", "").replace("}", "").strip()
+
+
+# Options of a layer and where they come from.
+OPTIONS = {
+    "variational": """
+@inproceedings{gal2016theoretically,
+  title     = {A Theoretically Grounded Application of Dropout in Recurrent Neural Networks},
+  author    = {Gal, Yarin and Ghahramani, Zoubin},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2016}
+}""",
+    "zoneout": """
+@inproceedings{krueger2017zoneout,
+  title     = {Zoneout: Regularizing {RNNs} by Randomly Preserving Hidden Activations},
+  author    = {Krueger, David and Maharaj, Tegan and Kram{\\'a}r, J{\\'a}nos and
+               Pezeshki, Mohammad and Ballas, Nicolas and Ke, Nan Rosemary and Goyal, Anirudh and
+               Bengio, Yoshua and Courville, Aaron and Pal, Christopher},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2017}
+}""",
+    "weight_drop": """
+@inproceedings{merity2018regularizing,
+  title     = {Regularizing and Optimizing {LSTM} Language Models},
+  author    = {Merity, Stephen and Keskar, Nitish Shirish and Socher, Richard},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2018}
+}""",
+    "layer_norm": """
+@article{ba2016layer,
+  title   = {Layer Normalization},
+  author  = {Ba, Jimmy Lei and Kiros, Jamie Ryan and Hinton, Geoffrey E.},
+  journal = {arXiv:1607.06450},
+  year    = {2016}
+}""",
+}

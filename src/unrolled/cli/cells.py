@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-STAGES = ("equations", "trace")
+STAGES = ("equations", "trace", "derive", "plan", "c")
 TEMPLATE = '''"""The cell {name}: change the equations, then `unrolled cells check {file}`.
 
 x.k is (W x + b)_k, u.k(v) is (U v + b)_k, w.k is a weight of one value a unit; norm.k(v) and
@@ -80,7 +80,9 @@ def show(
     ],
     input_size: Annotated[int, typer.Option("--input", min=1, help="Input features, I.")] = 28,
     hidden: Annotated[int, typer.Option("--hidden", min=1, help="Units, H.")] = 128,
-    stage: Annotated[str, typer.Option(help="What to show: equations, trace.")] = "equations",
+    stage: Annotated[
+        str, typer.Option(help="What to show: equations, or a pass: trace, derive, plan, c.")
+    ] = "equations",
     as_json: AsJson = False,
 ) -> None:
     """Show a cell: equations, parameters, what it observes, its paper."""
@@ -90,6 +92,11 @@ def show(
     traced = trace(found)
     if stage == "trace":
         typer.echo(_json(traced.graph.to_json()) if as_json else _graph(traced))
+        return
+    if stage != "equations":
+        from unrolled.engine.passes import show as made
+
+        typer.echo(made(found, stage))
         return
     facts = _facts(found, traced, input_size, hidden)
     typer.echo(_json(facts) if as_json else _page(facts, traced))
