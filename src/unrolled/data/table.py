@@ -135,7 +135,7 @@ def read_table(
         UsageError: the encoding is unknown.
     """
     whole = content(path)
-    text = _decoded(path, whole.data, encoding)
+    text = decoded(path, whole.data, encoding)
     first_line = next((line for line in text.splitlines() if line.strip()), "")
     if not first_line:
         raise DataError(
@@ -158,7 +158,7 @@ def read_table(
     return Table(path, text, delimiter, names if header else None, len(first), whole.sha256)
 
 
-def _decoded(path: Path, data: bytes, encoding: str) -> str:
+def decoded(path: Path, data: bytes, encoding: str) -> str:
     hint = _MARKS.get(data[:2])
     try:
         text = data.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)

@@ -11,6 +11,7 @@ from unrolled.errors import CellError, ModelError, UnrolledError, UsageError
 TASKS = {
     "classify": ("unrolled.tasks.classify", "Classify"),
     "language": ("unrolled.tasks.language", "Language"),
+    "tag": ("unrolled.tasks.tag", "Tag"),
 }
 
 

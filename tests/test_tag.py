@@ -1,0 +1,270 @@
+"""Tagging: columns read as they are, padding that changes nothing, spans learnt by heart."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unrolled import tasks
+from unrolled.data.sentences import Tagged, read_lines, read_rows_of
+from unrolled.data.tagged import TaggedDataset, load_tagged
+from unrolled.errors import DataError, ModelError, UsageError
+from unrolled.tasks.tag import Tag
+from unrolled.text import Vectors, write_vectors
+from unrolled.train import Settings, train
+
+PLAIN = "He PRP B-NP\nruns VBZ B-VP\n\nThe DT B-NP\nbig JJ I-NP\ndog NN I-NP\n\n"
+UNIVERSAL = """# text = vámonos al mar
+1-2\tvámonos\t_\t_\t_\t_\t_\t_\t_\t_
+1\tvamos\tir\tVERB\tV\t_\t0\troot\t_\t_
+2\tnos\tnosotros\tPRON\tP\t_\t1\tobj\t_\t_
+2.1\tx\tx\tX\tX\t_\t_\t_\t_\t_
+3\tal mar\tal mar\tADV\tA\t_\t1\tobl\t_\t_
+
+1\t#\t#\tSYM\tS\t_\t0\troot\t_\t_
+"""
+
+
+def write(folder, content, name="a.txt"):
+    path = Path(folder, name)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN,
+        PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("\n\n", "\r\n \t\n").replace("VBZ B-VP\n", "VBZ B-VP\r"),
+        b"\xef\xbb\xbf" + PLAIN.encode(),
+        gzip.compress(PLAIN.encode()),
+        PLAIN.replace(" ", "\t"),
+        PLAIN.rstrip(),
+        "-DOCSTART- -X- O\n\n" + PLAIN,
+        "\n\n" + PLAIN.replace("\n\n", "\n\n\n"),
+    ],
+)
+def test_columns_are_read_however_they_are_written(content, tmp_path):
+    found = read_rows_of(write(tmp_path, content)).sentences()
+    assert found.words == [["He", "runs"], ["The", "big", "dog"]]
+    assert found.tags == [["B-NP", "B-VP"], ["B-NP", "I-NP", "I-NP"]]
+
+
+def test_columns_are_chosen_by_number(tmp_path):
+    rows = read_rows_of(write(tmp_path, PLAIN))
+    assert rows.sentences(label=1).tags[0] == ["PRP", "VBZ"]
+    assert rows.sentences(token=-2, label="0").words[0] == ["PRP", "VBZ"]
+    with pytest.raises(DataError, match="0 to 2"):
+        rows.sentences(label=3)
+
+
+def test_conllu_skips_what_are_no_words(tmp_path):
+    rows = read_rows_of(write(tmp_path, UNIVERSAL))
+    assert rows.sentences().words == [["vamos", "nos", "al mar"], ["#"]]
+    assert rows.sentences().tags == [["VERB", "PRON", "ADV"], ["SYM"]]
+    assert rows.sentences(label="deprel").tags[1] == ["root"]
+    assert rows.sentences().lines == [3, 8]
+
+
+def test_a_sentence_of_conllu_begins_at_its_first_word_without_a_blank_line(tmp_path):
+    rows = read_rows_of(write(tmp_path, UNIVERSAL.replace("\n\n", "\n")))
+    assert rows.sentences().words == [["vamos", "nos", "al mar"], ["#"]]
+
+
+def test_words_keep_what_other_alphabets_need(tmp_path):
+    words = ["سلام", "👩‍👩‍👧", "a\u00a0b", "x\u2028y", "נִקּוּד"]
+    path = write(tmp_path, "".join(f"{word} X\n" for word in words))
+    assert read_rows_of(path).sentences().words == [words]
+
+
+BROKEN = {
+    "a B\nc\n": r"a\.txt, line 2: expected 2 columns, as in the first row, got 1",
+    "a B\nc D E\n": r"a\.txt, line 2: expected 2 columns",
+    "a\nb\n": "at least two columns",
+    " \n\n": "rows of words and tags",
+    "1\ta\ta\tX\tX\t_\t_\t_\t_\t_\n3\tb\tb\tX\tX\t_\t_\t_\t_\t_\n": "line 2: expected word 2",
+    "1\ta\ta\tX\tX\t_\t_\t_\t_\t_\nz\tb\tb\tX\tX\t_\t_\t_\t_\t_\n": "line 2.*a word's number",
+    "1\ta\ta\tX\tX\t_\t_\t_\t_\t_\n2\t\tb\tX\tX\t_\t_\t_\t_\t_\n": "line 2.*an empty one",
+    "a B\n" * 5001: "line 1: expected a sentence of at most 5000 words",
+}
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=lambda text: repr(text[:12]))
+def test_a_broken_file_is_named_with_its_line(content, tmp_path):
+    with pytest.raises(DataError, match=BROKEN[content]):
+        read_rows_of(write(tmp_path, content)).sentences()
+
+
+def test_another_encoding_is_said_and_read(tmp_path):
+    path = write(tmp_path, "나 NP\n는 JX\n".encode("cp949"))
+    with pytest.raises(DataError, match=r"line 1: expected text in utf-8.*--encoding"):
+        read_rows_of(path)
+    assert read_rows_of(path, encoding="cp949").sentences().words == [["나", "는"]]
+
+
+def test_parts_of_a_folder_stay_apart_and_a_file_is_split_by_seed(tmp_path):
+    for name in ("x-train.txt", "x-dev.txt", "x-test.txt"):
+        write(tmp_path, PLAIN, name)
+    found = load_tagged(tmp_path)
+    assert (len(found.train), len(found.valid), len(found.test)) == (2, 2, 2)
+    path = write(tmp_path, "".join(f"w{i} X\n\n" for i in range(50)), "own.txt")
+    one, two, three = (load_tagged(path, seed=s, valid=5, test=0.2) for s in (1, 1, 2))
+    assert (len(one.train), len(one.valid), len(one.test)) == (35, 5, 10)
+    assert one.valid.words == two.valid.words != three.valid.words
+    everything = one.train.words + one.valid.words + one.test.words
+    assert sorted(everything) == sorted([[f"w{i}"] for i in range(50)])
+    with pytest.raises(UsageError, match="fewer than the 50"):
+        load_tagged(path, valid=40, test=10)
+
+
+def test_lines_of_text_become_words():
+    assert read_lines("He runs.\r\n\n안녕 🙂!") == [["He", "runs", "."], ["안녕", "🙂", "!"]]
+
+
+WORDS = [f"w{i}" for i in range(20)]
+
+
+def sentences(count, seed=0, spans=True):
+    """Words below w5 begin a span, those below w10 go on with it; the others are outside."""
+    random = np.random.default_rng(seed)
+    words, tags = [], []
+    for _ in range(count):
+        row = random.integers(0, 20, random.integers(1, 9)).tolist()
+        named, inside = [], False
+        for k in row:
+            if k < 5 or (k < 10 and inside):
+                named.append("B-A" if k < 5 else "I-A")
+                inside = True
+            else:
+                named.append("O")
+                inside = False
+        words.append([WORDS[k] for k in row])
+        tags.append(named if spans else ["X" if tag == "O" else "Y" for tag in named])
+    return Tagged(words, tags)
+
+
+def dataset(spans=True):
+    return TaggedDataset("made", sentences(60, 0, spans), sentences(20, 1, spans))
+
+
+@pytest.mark.parametrize("crf", [True, False])
+@pytest.mark.parametrize("spans", [True, False])
+def test_a_tiny_set_is_learnt_by_heart(crf, spans):
+    data = dataset(spans)
+    task = Tag.for_dataset(
+        data, hidden=16, embedding=16, character_width=8, character_hidden=8, crf=crf,
+        word_dropout=0.0, input_dropout=0.0, head_dropout=0.0,
+    )  # fmt: skip
+    train(task, data, Settings(epochs=15, batch=10, lr=0.03, keep="last"), progress=False)
+    figures = task.evaluate(task.batches(data.train, 16))
+    assert figures["accuracy"] > 0.98
+    if spans:
+        assert figures["f1"] > 0.97
+        assert {tag for row in task.predict(data.train.words).names for tag in row} == {
+            "B-A", "I-A", "O",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("crf", [True, False])
+def test_padding_changes_nothing(crf):
+    data = dataset()
+    task = Tag.for_dataset(data, hidden=8, embedding=6, character_width=5, character_hidden=4,
+                           case_width=3, crf=crf, layers=2)  # fmt: skip
+    task.model.eval()
+    together = task.predict(data.train.words)
+    for at in range(12):
+        alone = task.predict([data.train.words[at]])
+        assert alone.names[0] == together.names[at]
+        np.testing.assert_allclose(alone.values[0], together.values[at], rtol=0, atol=1e-6)
+    whole = next(task.batches(data.train, 60))
+    likely = task._losses(task.model(whole).double(), whole)[0]
+    single = sum(task._losses(task.model(b).double(), b)[0] for b in task.batches(data.train, 1))
+    torch.testing.assert_close(likely, single, rtol=1e-6, atol=0)
+
+
+def test_a_model_directory_brings_the_task_back(tmp_path):
+    data = dataset()
+    task = Tag.for_dataset(data, hidden=8, embedding=6, case_width=2, jamo=True)
+    tasks.save(tmp_path / "m", task)
+    again = tasks.load(tmp_path / "m")
+    assert again.config() == task.config()
+    assert again.predict(data.valid.words).names == task.predict(data.valid.words).names
+    config = tmp_path / "m" / "config.json"
+    config.write_text(config.read_text().replace('"case_width": 2', '"case_width": -2'))
+    with pytest.raises(ModelError, match="case_width"):
+        tasks.load(tmp_path / "m")
+
+
+def test_a_run_writes_its_card_and_goes_on_to_the_same_bits(tmp_path):
+    data = dataset()
+    settings = Settings(epochs=3, batch=16)
+
+    def fresh():
+        return Tag.for_dataset(data, hidden=8, embedding=6, character_hidden=4)
+
+    one = train(fresh(), data, settings, tmp_path / "one", progress=False)
+    assert "F1" in (tmp_path / "one" / "README.md").read_text()
+    two = train(fresh(), data, settings, tmp_path / "one", resume=True, progress=False)
+    for name, value in one.task.model.state_dict().items():
+        assert torch.equal(value, two.task.model.state_dict()[name]), name
+
+
+def test_tags_that_the_model_does_not_know_are_wrong_and_counted():
+    data = dataset()
+    task = Tag.for_dataset(data, hidden=8, embedding=6)
+    part = Tagged([["w1", "w2"], ["w3"]], [["B-A", "B-NEW"], ["O"]])
+    figures = task.evaluate(task.batches(part, 2))
+    assert figures["unknown"] == 1
+    assert figures["per_class"]["?"]["count"] == 1
+    assert figures["per_class"]["?"]["recall"] == 0
+    assert np.isfinite(figures["loss"])
+
+
+def test_spans_that_never_break_the_rule_stay_whole():
+    data = dataset()
+    task = Tag.for_dataset(data, hidden=8, embedding=6, scheme="bio")
+    assert task.labels == ["B-A", "I-A", "O"]
+    assert task.model.chain.barred == [(2, 1), (3, 1)]
+    odd = Tagged([["w1", "w2"]], [["O", "I-A"]])
+    loose = Tag.for_dataset(TaggedDataset("x", odd, odd), hidden=8, scheme="as given")
+    assert loose.labels == ["I-A", "O"]
+    assert (1, 0) not in loose.model.chain.barred
+
+
+def test_vectors_from_a_file_are_where_words_start(tmp_path):
+    values = np.random.default_rng(0).standard_normal((3, 7)).astype(np.float32)
+    path = write_vectors(tmp_path / "v.vec", Vectors(["w1", "new", "W2"], values))
+    task = Tag.for_dataset(dataset(), hidden=8, embedding=str(path))
+    reader, weight = task.reader.words, task.model.words.weight
+    for word, row in (("w1", 0), ("new", 1)):
+        got = weight[reader.numbers[word]].detach().numpy()
+        np.testing.assert_array_equal(got, values[row])
+    assert "new" in reader.tokens
+
+
+def test_options_that_cannot_be_are_refused():
+    data = dataset()
+    for options, said in (
+        ({"scheme": "xyz"}, "scheme"),
+        ({"embedding": 0, "character_width": 0}, "what is read of a word"),
+        ({"word_dropout": 1.0}, "word_dropout"),
+        ({"hidden": 0}, "hidden_size"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            Tag.for_dataset(data, **options)
+    task = Tag.for_dataset(data, hidden=8)
+    for bad in ([[]], ["text"], [["a", ""]], [[1]]):
+        with pytest.raises(UsageError, match="a sentence"):
+            task.predict(bad)
+    with pytest.raises(UsageError, match="augment"):
+        next(task.batches(data.train, 4, augment="shift2"))
+
+
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+def test_any_cell_reads_sentences(cell):
+    task = Tag.for_dataset(dataset(), cell=cell, hidden=8)
+    task.loss(next(task.batches(dataset().train, 8)))[0].backward()
+    assert all(p.grad is not None for p in task.model.parameters())
