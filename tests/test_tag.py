@@ -1,6 +1,8 @@
 """Tagging: columns read as they are, padding that changes nothing, spans learnt by heart."""
 
 import gzip
+import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -153,19 +155,18 @@ def dataset(spans=True):
 @pytest.mark.parametrize("crf", [True, False])
 @pytest.mark.parametrize("spans", [True, False])
 def test_a_tiny_set_is_learnt_by_heart(crf, spans):
-    data = dataset(spans)
+    data = TaggedDataset("tiny", sentences(20, 0, spans), sentences(0))
     task = Tag.for_dataset(
-        data, hidden=16, embedding=16, character_width=8, character_hidden=8, crf=crf,
+        data, hidden=32, embedding=16, character_width=8, character_hidden=8, crf=crf,
         word_dropout=0.0, input_dropout=0.0, head_dropout=0.0,
     )  # fmt: skip
-    train(task, data, Settings(epochs=15, batch=10, lr=0.03, keep="last"), progress=False)
+    train(task, data, Settings(epochs=40, batch=5, lr=0.02), progress=False)
     figures = task.evaluate(task.batches(data.train, 16))
     assert figures["accuracy"] > 0.98
     if spans:
         assert figures["f1"] > 0.97
-        assert {tag for row in task.predict(data.train.words).names for tag in row} == {
-            "B-A", "I-A", "O",
-        }  # fmt: skip
+        names = task.predict(data.train.words).names
+        assert {tag for row in names for tag in row} == {"B-A", "I-A", "O"}
 
 
 @pytest.mark.parametrize("crf", [True, False])
@@ -268,3 +269,33 @@ def test_any_cell_reads_sentences(cell):
     task = Tag.for_dataset(dataset(), cell=cell, hidden=8)
     task.loss(next(task.batches(dataset().train, 8)))[0].backward()
     assert all(p.grad is not None for p in task.model.parameters())
+
+
+def test_the_command_trains_measures_and_tags(tmp_path, unrolled, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = sentences(60)
+    rows = (
+        "".join(f"{w} _ {t}\n" for w, t in zip(ws, ts, strict=True))
+        for ws, ts in zip(made.words, made.tags or [], strict=True)
+    )
+    path = write(tmp_path, "\n".join(rows))
+    ran = unrolled("train", path, "--task", "tag", "--out", "m", "--hidden", 8, "--epochs", 2,
+                   "--embedding", 8, "--set", "character_hidden=4")  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert ran.out.splitlines()[-1] == "model: m"
+    ran = unrolled("eval", "m")
+    assert "F1" in ran.out
+    ran = unrolled("predict", "m", path, "--out", "tagged.txt")
+    assert ran.code == 0, ran.err
+    tagged = Path("tagged.txt").read_text().splitlines()
+    own = path.read_text().split("\n")
+    assert [line.rsplit(" ", 1)[0] if line else line for line in tagged] == own[: len(tagged)]
+    ran = unrolled("predict", "m", path)
+    assert json.loads(ran.out.splitlines()[0])["words"] == made.words[0]
+    monkeypatch.setattr("sys.stdin", io.StringIO("w1 w2.\n\nw3\n"))
+    ran = unrolled("predict", "m")
+    assert [json.loads(line)["words"] for line in ran.out.splitlines()] == [
+        ["w1", "w2", "."], ["w3"],
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.stdin", io.StringIO("w1 w6\n"))
+    assert unrolled("predict", "m", "--interactive").out.startswith("w1/")

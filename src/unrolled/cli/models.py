@@ -174,6 +174,11 @@ def predict(
             as_json=as_json,
         )
         return
+    if task.name == "tag":
+        from unrolled.cli.tags import tag
+
+        tag(task, source, out=out, interactive=interactive, encoding=encoding)
+        return
     if source is None:
         raise UsageError("INPUT", expected="what to read", got="nothing")
     inputs, ids = read_inputs(

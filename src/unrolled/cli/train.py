@@ -22,7 +22,7 @@ def train(
         str | None, typer.Argument(metavar="DATA", help="A dataset's name, or a path of yours.")
     ] = None,
     task: Annotated[
-        str | None, _Flag(help="What is learnt: classify, language; default: the preset's.")
+        str | None, _Flag(help="What is learnt: classify, language, tag; default: the preset's.")
     ] = None,
     cell: Annotated[str | None, _Flag(help="A cell's name, or FILE.py:Class.")] = None,
     preset: Annotated[str | None, _Flag(help="Where options start from.")] = None,
@@ -90,13 +90,17 @@ def train(
     size: Annotated[str | None, _Flag(metavar="HxW", help="Resize images to this.")] = None,
     level: Annotated[str | None, _Flag(help="A text in characters, words or subwords.")] = None,
     vocabulary: Annotated[int | None, _Flag(help="The most tokens; 0 for all.")] = None,
+    embedding: Annotated[
+        str | None, _Flag(metavar="N|FILE", help="Numbers a word, or a file of word vectors.")
+    ] = None,
+    token: Annotated[str | None, _Flag(help="The column of words, in CoNLL's files.")] = None,
     window: Annotated[int | None, _Flag(help="Tokens through which gradients go back.")] = None,
 ) -> None:
     """Train a network on a dataset or a file of yours, and keep the best.
 
     Options come from the preset, then --config, then --set and flags. Presets are
     plain files: notebook and notebook-tuned, mnist, digits, series; tinyshakespeare,
-    ptb, pydocs, text.
+    ptb, pydocs, text; tags, conll2000, ud-english-ewt, ud-korean-gsd.
     """
     from unrolled import train as training
     from unrolled.progress import Report
@@ -104,7 +108,7 @@ def train(
 
     taken = locals()
     flags = {name: taken[name] for name in _OPTIONS if taken[name] is not None}
-    flags |= {name: parsed(flags[name]) for name in ("valid", "test") if name in flags}
+    flags |= {name: parsed(flags[name]) for name in ("valid", "test", "embedding") if name in flags}
     if size is not None:
         flags["size"] = _size(size)
     directory = _directory(source, out, resume)
@@ -155,7 +159,7 @@ def train(
 _OPTIONS = (
     "cell hidden layers bidirectional pooling backend seed epochs batch lr augment patience "
     "checkpoint_every device valid test kind read label features group time id by missing encoding "
-    "level vocabulary window"
+    "level vocabulary window embedding token"
 ).split()
 
 

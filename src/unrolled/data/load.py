@@ -96,12 +96,12 @@ def load(
         options = _as_learnt(options, preparation)
     if str(name_or_path) in DATASETS:
         facts = named(str(name_or_path))
-        if facts.form == "text":
+        if facts.form in ("text", "tagged"):
             raise UsageError(
                 f"{facts.name} as examples",
                 expected="a dataset of sequences with answers",
-                got="a text",
-                fix="Train on it with: --task language",
+                got="a text" if facts.form == "text" else "tagged sentences",
+                fix=f"Train on it with: --task {'language' if facts.form == 'text' else 'tag'}",
             )
         if facts.form == "generated":
             _only_files_have(facts.name, options, None, by)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.data import load, load_text
+from unrolled.data.tagged import load_tagged
 from unrolled.errors import DataError, UsageError
 from unrolled.optimise import Settings
 from unrolled.tasks import find, presets
@@ -85,9 +86,47 @@ TEXT: dict[str, Any] = {
     "test": None,
     "encoding": "utf-8",
 }
+TAGGING: dict[str, Any] = {
+    "cell": "lstm",
+    "hidden": 128,
+    "layers": 1,
+    "bidirectional": True,
+    "embedding": 100,
+    "character_width": 30,
+    "character_hidden": 50,
+    "case_width": 0,
+    "jamo": False,
+    "lower": True,
+    "least": 1,
+    "crf": True,
+    "scheme": "bioes",
+    "word_dropout": 0.1,
+    "input_dropout": 0.3,
+    "head_dropout": 0.3,
+    "dropout": 0.0,
+    "variational": 0.0,
+    "zoneout": 0.0,
+    "weight_drop": 0.0,
+    "layer_norm": False,
+    "proj_size": 0,
+    "learn_initial": False,
+    "bias": True,
+    "backend": "auto",
+}
+SENTENCES: dict[str, Any] = {
+    "token": None,
+    "label": None,
+    "valid": None,
+    "test": None,
+    "encoding": "utf-8",
+}
 TRAINING: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
 SECTIONS = {"model": MODEL, "data": DATA, "training": TRAINING}
-TASKS = {"classify": SECTIONS, "language": {"model": LANGUAGE, "data": TEXT, "training": TRAINING}}
+TASKS = {
+    "classify": SECTIONS,
+    "language": {"model": LANGUAGE, "data": TEXT, "training": TRAINING},
+    "tag": {"model": TAGGING, "data": SENTENCES, "training": TRAINING},
+}
 # a number or a table; a name or a list; a number or "one-hot"
 _SEVERAL_KINDS = ("zoneout", "class_weights", "embedding")
 
@@ -199,6 +238,8 @@ def build(source: str, recipe: Recipe, *, data_dir: str | None = None) -> tuple[
     kind, seed = find(recipe.task), recipe.training["seed"]
     if recipe.task == "language":
         dataset: Any = load_text(source, data_dir=data_dir, **recipe.data)
+    elif recipe.task == "tag":
+        dataset = load_tagged(source, data_dir=data_dir, seed=seed, **recipe.data)
     else:
         dataset = load(source, data_dir=data_dir, seed=seed, **_for_load(recipe.data))
     return kind.for_dataset(dataset, seed=seed, **recipe.model), dataset
@@ -215,6 +256,9 @@ def reload(
     if task.name == "language":
         options = {**recipe.data, **{k: v for k, v in changes.items() if k in TEXT}}
         return load_text(source, data_dir=data_dir, tokenizer=task.tokenizer, **options)
+    if task.name == "tag":
+        options = {**recipe.data, **{k: v for k, v in changes.items() if k in SENTENCES}}
+        return load_tagged(source, data_dir=data_dir, seed=recipe.training["seed"], **options)
     options = {**recipe.data, "kind": task.kind, **changes}
     del options["scale"], options["read"]
     return load(
