@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from unrolled import data
-from unrolled.data import catalogue, download, shelves
-from unrolled.errors import DataError
+from unrolled.data import catalogue, download, shelves, show
+from unrolled.errors import DataError, UsageError
 
 NAMES = {
     "train-images": "train-images-idx3-ubyte",
@@ -334,6 +334,26 @@ class TestCommand:
         assert ran.out.splitlines()[-1] == str(out)
         facts = json.loads(unrolled("data", "show", "digits", "--out", out, "--json").out)
         assert facts["sizes"] == {"train": 1258, "valid": 180, "test": 359}
+
+    def test_what_is_drawn_is_saved_as_images_that_a_model_reads_back(self, unrolled, tmp_path):
+        folder = tmp_path / "few"
+        draw = ("data", "show", "digits", "--part", "test", "--out", tmp_path / "x.png")
+        assert unrolled(*draw, "--count", "4", "--images", folder).code == 0
+        digits = data.load("digits")
+        for path in folder.iterdir():
+            label, place = path.stem.split("-")
+            raw, _ = data.read_inputs(path, digits.preparation)
+            assert np.array_equal(raw[0], digits.test.inputs[int(place)])
+            assert label == digits.labels[digits.test.targets[int(place)]]
+            assert digits.preparation(raw)[0].max() == 1
+        assert len(list(folder.iterdir())) == 4
+        (tmp_path / "y.npy").write_bytes(b"")
+        assert unrolled(*draw, "--images", tmp_path / "y.npy").code == 2
+
+    def test_series_are_not_saved_as_images(self, tmp_path):
+        series = data.from_arrays(np.zeros((9, 3)), list("ababababa"))
+        with pytest.raises(UsageError, match="images: expected a dataset of images"):
+            show.save_images(series, tmp_path)
 
     def test_show_draws_signals_with_gaps_and_korean_labels(self, unrolled, tmp_path):
         rows = "".join(

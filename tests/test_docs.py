@@ -1,7 +1,8 @@
 """The documents tell the truth: what they show is what the command prints, their links lead on.
 
 A block ```console holds commands after `$ ` and their output. Commands that answer at once are run
-and compared letter by letter; the others run with `make slow`, numbers and times left out.
+and compared letter by letter. The others of the README run as well, from top to bottom, numbers and
+times left out; those of its Korean twin with `make slow`.
 """
 
 import re
@@ -55,9 +56,10 @@ def test_what_is_shown_is_what_is_printed(path, unrolled, tmp_path, monkeypatch)
             assert (ran.code, ran.out.rstrip()) == (0, output.rstrip()), line
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", pytest.param("README.ko.md", marks=pytest.mark.slow)]
+)
 def test_the_readme_runs_from_top_to_bottom(name, tmp_path):
     path = ROOT / name
     language = "ko" if name.endswith(".ko.md") else "en"

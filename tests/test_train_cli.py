@@ -52,6 +52,12 @@ def test_train_ends_with_the_accuracy_the_picture_and_the_model(unrolled, elsewh
     assert (elsewhere / "runs" / "digits" / "confusion.png").is_file()
 
 
+def test_it_says_what_ran_and_so_does_the_card(unrolled, elsewhere):
+    ran = unrolled("train", "digits", *QUICK, "--backend", "reference")
+    assert "backend: reference" in ran.out.splitlines()
+    assert "on cpu, backend reference" in Path("runs/digits/README.md").read_text(encoding="utf-8")
+
+
 def test_a_second_run_gets_a_directory_of_its_own(unrolled, digits):
     assert unrolled("train", "digits", *QUICK).out.splitlines()[-1] == "model: runs/digits-2"
     assert unrolled("train", "digits", *QUICK).out.splitlines()[-1] == "model: runs/digits-3"
@@ -286,9 +292,9 @@ def test_a_checkpoint_of_pytorch_answers_as_before(unrolled, kind, options, cell
     assert ran.out.splitlines()[-1] == "old", ran.err
     task = load("old")
     assert task.model.recurrent.cell.name == cell
-    images = np.random.default_rng(0).integers(0, 17, (5, 8, 8)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8)).astype(np.uint8)
     with torch.no_grad():
-        expected = torch.softmax(network(torch.from_numpy(images).float() / 16), dim=1)
+        expected = torch.softmax(network(torch.from_numpy(images).float() / 255), dim=1)
     np.testing.assert_allclose(task.predict_proba(images), expected, atol=1e-5)
     assert unrolled("eval", "old").out.splitlines()[-1].startswith("test: accuracy")
 

@@ -11,6 +11,7 @@ import numpy as np
 import unrolled
 from unrolled import files
 from unrolled.history import plain
+from unrolled.progress import backends
 from unrolled.runs import Run
 
 CLASSES_DRAWN = 40  # more rows than that cannot be read in a picture
@@ -82,7 +83,8 @@ def card(
     if command:
         lines += ["```sh", command, "```", ""]
     lines += [
-        f"{place.step} steps in {place.epoch} epochs, {place.seconds:.0f} s on {run.device.type}"
+        f"{place.step} steps in {place.epoch} epochs, {place.seconds:.0f} s on {run.device.type}, "
+        f"backend {backends(task.model)}"
         + (f"; the weights are those of epoch {place.best_epoch}" if run.keeps_best else "")
         + f". Data: {sizes}. {_temperature(task, dataset)}",
         "",
@@ -123,21 +125,24 @@ def curve(rows: Sequence[Mapping[str, Any]]) -> Any:
     at = [row["step"] for row in epochs]
     axes.plot(at, [row["loss"] for row in epochs], "o-", color="tab:blue", label="training loss")
     judged = [row for row in epochs if "valid" in row]
+    front = axes
     if judged:
         at = [row["step"] for row in judged]
         losses = [row["valid"]["loss"] for row in judged]
         axes.plot(at, losses, "o-", color="tab:orange", label="validation loss")
-        name = next((n for n in ("accuracy", "r2") if n in judged[0]["valid"]), None)
+        name = next((n for n in ("accuracy", "micro_f1", "r2") if n in judged[0]["valid"]), None)
         if name:
-            right = axes.twinx()
+            front = axes.twinx()
             values = [row["valid"][name] for row in judged]
-            right.plot(at, values, "s--", color="tab:green", label=f"validation {name}")
-            right.set_ylabel(name)
-            right.legend(loc="center right", frameon=False)
+            front.plot(at, values, "s--", color="tab:green", label=f"validation {name}")
+            front.set_ylabel(name)
+            front.set_ylim(top=1.02)
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right", frameon=False)
+    # losses fall to the lower edge and scores rise to the upper: the middle is free
+    lines = axes.get_lines() + (front.get_lines() if front is not axes else [])
+    front.legend(handles=lines, loc="center right", frameon=False)
     return figure
 
 

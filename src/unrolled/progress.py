@@ -56,6 +56,10 @@ class Report:
             )
         )
 
+    def ran(self, model: Any) -> None:
+        """Say which backends took the first step."""
+        self.line(tr("backend: {names}", names=backends(model)))
+
     def logged(self, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
         """Say the loss of a step that is logged."""
         self.line(
@@ -137,6 +141,18 @@ class Report:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def backends(model: Any) -> str:
+    """The backends that the layers of a model last ran on, each once.
+
+    Example:
+        >>> from unrolled import LSTM
+        >>> backends(LSTM(2, 3, backend="reference"))
+        'reference'
+    """
+    ran = {module.backend: None for module in model.modules() if hasattr(module, "backend")}
+    return ", ".join(ran) or "torch"
 
 
 def _thousands(number: float) -> str:

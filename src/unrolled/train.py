@@ -122,6 +122,7 @@ def train(
         run.start(resume=resume, overwrite=overwrite, command=command, recipe=recipe)
         place, watch = run.place, Watch(settings, steps_an_epoch, device)
         report.begin(total, place.step)
+        said = False
         if report.wanted:
             first = next(iter(task.batches(dataset.train, settings.batch)))
             report.opening(task, device, first, steps_an_epoch)
@@ -152,6 +153,9 @@ def train(
                 run.average.add()
                 optimizer.zero_grad(set_to_none=True)
 
+                if report.wanted and not said:
+                    said = True
+                    report.ran(model)
                 place.step += 1
                 place.batch += len(group)
                 if settings.log_every and place.step % settings.log_every == 0:

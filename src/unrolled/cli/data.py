@@ -124,6 +124,10 @@ def show(
     missing: Annotated[
         str, typer.Option(help="Missing values are an error, or seen through a mask.")
     ] = "error",
+    images: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Also save each example as an image, for `predict`."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a dataset holds, and draw a few examples with their labels."""
@@ -146,6 +150,8 @@ def show(
     )
     stem = Path(source).name.split(".")[0] or "data"
     path = drawing.show(dataset, out or f"{stem}.png", count=count, part=part, seed=seed)
+    if images is not None:
+        saved = drawing.save_images(dataset, images, count=count, part=part, seed=seed)
     prepared = dataset.preparation
     facts: dict[str, Any] = {
         "name": dataset.name,
@@ -168,6 +174,8 @@ def show(
     typer.echo(
         tr("read as {steps} steps of {features} features", steps=steps, features=prepared.features)
     )
+    if images is not None:
+        typer.echo(tr("{count} images in {folder}", count=len(saved), folder=images))
     typer.echo(path)
 
 

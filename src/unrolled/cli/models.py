@@ -87,7 +87,7 @@ def eval(
     typer.echo(
         tr(
             "{part}: {what} ({count} examples)",
-            part=chosen,
+            part=tr(chosen),
             what=task.summary(metrics),
             count=len(split),
         )

@@ -19,7 +19,6 @@ def learn(
     seed: int = 0,
     scale: str | None = None,
     missing: str = "error",
-    top: float | None = None,
     columns: list[str] | None = None,
     resize: bool = False,
 ) -> Preparation:
@@ -34,7 +33,6 @@ def learn(
         scale: "none", "unit" (to 0…1), "standard" (mean 0, deviation 1); None is "unit" for
             images and "standard" for series.
         missing: "error" or "mask".
-        top: the largest value a pixel can have; None is that of its type.
         columns: names of what the user's file holds.
         resize: whether images of another size may be resized later.
 
@@ -80,7 +78,7 @@ def learn(
     else:
         shape = (None, inputs[0].shape[1])
     if form == "image":
-        offset, divisor = _of_pixels(np.asarray(inputs), scale, top)
+        offset, divisor = _of_pixels(np.asarray(inputs), scale)
         background = _border(np.asarray(inputs))
     else:
         offset, divisor = _of_channels(inputs, scale, columns if layout == "long" else None)
@@ -104,11 +102,11 @@ def learn(
 Learnt = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def _of_pixels(images: np.ndarray, scale: str, top: float | None) -> Learnt:
+def _of_pixels(images: np.ndarray, scale: str) -> Learnt:
     if scale == "none":
         return (0.0,), (1.0,)
     if scale == "unit":
-        return (0.0,), (float(top or np.iinfo(images.dtype).max),)
+        return (0.0,), (float(np.iinfo(images.dtype).max),)
     axes = (0, 1, 2)
     mean = np.atleast_1d(images.mean(axis=axes, dtype=np.float64))
     # E[x²] − mean² in whole numbers and float64: no float copy of all pixels is made.

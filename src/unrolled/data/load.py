@@ -109,7 +109,7 @@ def load(
             learning["scale"] = scale or "none"
         else:
             _only_files_have(facts.name, options, kind, by)
-            parts, learning["top"] = read_named(facts, data_dir)
+            parts = read_named(facts, data_dir)
         choices = replace(
             choices,
             valid=facts.valid if valid is None else valid,

@@ -15,7 +15,7 @@ from .raw import Raw
 from .reading import Parts
 
 
-def read_named(facts: Named, data_dir: str | Path | None = None) -> tuple[Parts, float]:
+def read_named(facts: Named, data_dir: str | Path | None = None) -> Parts:
     """Read a dataset by name; its test part is read when it is called for.
 
     Args:
@@ -23,14 +23,14 @@ def read_named(facts: Named, data_dir: str | Path | None = None) -> tuple[Parts,
         data_dir: the folder with its files, or None.
 
     Returns:
-        Its parts, and the largest value that a pixel can have.
+        Its parts; pixels are bytes, 0 to 255.
 
     Raises:
         DataError: files are missing, broken, or not the published ones.
         UsageError: a folder was given for a dataset that a library carries.
     """
     if not facts.files:
-        return _embedded(facts, data_dir), 16.0
+        return _embedded(facts, data_dir)
     paths = obtain(facts, data_dir)
 
     def read(split: str) -> Raw:
@@ -56,7 +56,7 @@ def read_named(facts: Named, data_dir: str | Path | None = None) -> tuple[Parts,
             sha256=sums,
         )
 
-    return Parts(read("train"), test=lambda: read("test")), 255.0
+    return Parts(read("train"), test=lambda: read("test"))
 
 
 def _embedded(facts: Named, data_dir: str | Path | None) -> Parts:
@@ -72,7 +72,8 @@ def _embedded(facts: Named, data_dir: str | Path | None) -> Parts:
     scans = load_digits()
     return Parts(
         Raw(
-            scans.images.astype(np.uint8),
+            # 0 to 16 there; as bytes, a model of them reads anybody's image files as well
+            np.rint(scans.images * (255 / 16)).astype(np.uint8),
             "image",
             "images",
             scans.target.astype(np.int64),

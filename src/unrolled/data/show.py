@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from pathlib import Path
 
@@ -50,15 +51,7 @@ def show(
         ...     show(load("digits"), folder + "/digits.png").name
         'digits.png'
     """
-    if not 1 <= count <= 100:
-        raise UsageError("count", expected="1 to 100", got=count)
-    if part not in ("train", "valid", "test"):
-        raise UsageError("part", expected="train, valid or test", got=repr(part))
-    split: Split = getattr(dataset, part)
-    if not len(split):
-        raise DataError(f"{dataset.name}: the part {part}", expected="examples", got="none")
-    chosen = np.random.RandomState(seed).permutation(len(split))[:count]
-    few = split.take(chosen)
+    _, few = _drawn(dataset, count, part, seed)
     from matplotlib import font_manager, rc_context
     from matplotlib.figure import Figure
 
@@ -85,6 +78,51 @@ def show(
         return _saved(figure, Path(out).expanduser())
 
 
+def save_images(
+    dataset: Dataset, folder: str | Path, *, count: int = 12, part: str = "train", seed: int = 0
+) -> list[Path]:
+    """Save the examples that `show` draws, each as an image of its own size.
+
+    Args:
+        dataset: of images.
+        folder: where to; it is made.
+        count, part, seed: as for `show`.
+
+    Returns:
+        The paths, each named by the label and the place in the part: 3-17.png.
+
+    Raises:
+        DataError: the part is empty, or the folder cannot be written.
+        UsageError: these are no images, or the count or the part cannot be.
+
+    Example:
+        >>> import tempfile
+        >>> from unrolled.data import load
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [path.suffix for path in save_images(load("digits"), folder, count=2)]
+        ['.png', '.png']
+    """
+    if dataset.preparation.form != "image":
+        raise UsageError("images", expected="a dataset of images", got=f"{dataset.name}: series")
+    from PIL import Image
+
+    chosen, few = _drawn(dataset, count, part, seed)
+    target, paths = Path(folder).expanduser(), []
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for i, place in enumerate(chosen):
+            name = re.sub(r"[^\w.-]+", "-", answer(dataset, few, i))
+            paths.append(target / f"{name}-{place}.png")
+            Image.fromarray(few.inputs[i]).save(paths[-1])
+    except OSError as error:
+        raise DataError(
+            f"{target} cannot be written",
+            got=error.strerror or str(error),
+            fix="Choose another folder.",
+        ) from None
+    return paths
+
+
 def answer(dataset: Dataset, split: Split, i: int) -> str:
     """The answer of example `i` in words: its label, its labels, or its numbers.
 
@@ -102,6 +140,18 @@ def answer(dataset: Dataset, split: Split, i: int) -> str:
     if dataset.kind == "multi":
         return ", ".join(dataset.labels[k] for k in np.flatnonzero(target)) or "–"
     return ", ".join(f"{value:.4g}" for value in target)
+
+
+def _drawn(dataset: Dataset, count: int, part: str, seed: int) -> tuple[np.ndarray, Split]:
+    if not 1 <= count <= 100:
+        raise UsageError("count", expected="1 to 100", got=count)
+    if part not in ("train", "valid", "test"):
+        raise UsageError("part", expected="train, valid or test", got=repr(part))
+    split: Split = getattr(dataset, part)
+    if not len(split):
+        raise DataError(f"{dataset.name}: the part {part}", expected="examples", got="none")
+    chosen = np.random.RandomState(seed).permutation(len(split))[:count]
+    return chosen, split.take(chosen)
 
 
 def _lines(axes, series: np.ndarray, columns: tuple[str, ...] | None) -> None:

@@ -185,14 +185,13 @@ class Classify:
         layer = self.model.recurrent
         both = tr("bidirectional ") if layer.bidirectional else ""
         return tr(
-            "{both}{layers} x {cell} {hidden}, {pooling}, linear {outputs} (backend {backend})",
+            "{both}{layers} x {cell} {hidden}, {pooling}, linear {outputs}",
             both=both,
             layers=layer.num_layers,
             cell=layer.cell.name,
             hidden=layer.hidden_size,
             pooling=self.model.pooling,
             outputs=len(self.labels),
-            backend=layer.backend,
         )
 
     def batches(self, split: Split, size: int, **order: Any) -> Iterator[Batch]:
