@@ -74,10 +74,10 @@ def results(layer, x, *, state=None, lengths=None, observe=(), seed=5, dx=True):
             loss = loss + (finite(value) * torch.sin(wave + n)).sum()
     wanted = {f"d {name}": p for name, p in layer.named_parameters()}
     wanted |= {f"d first {s}": v for s, v in state.items()} | ({"d x": x} if dx else {})
-    if not loss.requires_grad:
-        return found
-    poison()
-    grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
+    grads: tuple = (None,) * len(wanted)
+    if loss.requires_grad:  # where nothing depends on anything, all gradients are 0
+        poison()
+        grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
     for (name, leaf), grad in zip(wanted.items(), grads, strict=True):
         found[name] = torch.zeros_like(leaf) if grad is None else grad
     return {name: value.detach() for name, value in found.items()}

@@ -25,7 +25,7 @@ class Params:
         norms: name → (gain, bias), each (H or P), the bias or `None`.
         projs: name → (P, H).
         masks: name → (B, H or P), one draw for the whole sequence.
-        noises: state → (T, B, H or P), one draw a step.
+        noises: state → (T, B, H or P), one draw a time.
     """
 
     x_weight: "Tensor | None" = None

@@ -205,8 +205,10 @@ def run(call: Call) -> Answer:
         times = torch.arange(steps, device=x.device).unsqueeze(1)
         padding = (times >= lengths.to(x.device)).unsqueeze(-1)
         x = x.masked_fill(padding, 0)  # it may hold anything, NaN included
+    noises = params.noises  # one draw belongs to a time, whichever way the layer runs
     if call.reverse:
         x = turned(x, lengths)
+        noises = {k: turned(v, lengths) for k, v in noises.items()}
     xw = products.of_x(x)
     states = dict(call.states)
     names = dict.fromkeys((traced.states[0], *call.observe))
@@ -215,7 +217,7 @@ def run(call: Call) -> Answer:
         operands: list[Any] = [
             None if xw is None else xw[t],
             states,
-            {k: v[t] for k, v in params.noises.items()},
+            {k: v[t] for k, v in noises.items()},
             params.masks,
         ]
         rows = None if lengths is None else _rows(lengths, t, x.device)
