@@ -293,7 +293,11 @@ class TestCommand:
         monkeypatch.setenv("UNROLLED_DATA", str(tmp_path / "shelf"))
         ran = unrolled("data", "list", "--json")
         here = {row["name"]: row["here"] for row in json.loads(ran.out)}
-        assert {"digits": True, "mnist": True, "fashion-mnist": False}.items() <= here.items()
+        assert here["digits"]
+        assert here["mnist"]
+        assert here["pronouns"]
+        assert not here["fashion-mnist"]
+        assert not here["imdb"]
         lines = unrolled("data", "list").out.splitlines()
         assert len(lines) == len(here)
         assert "to fetch" in lines[2]

@@ -2,6 +2,7 @@
 
     config.json         format, version, what rebuilds the task, the run's settings and data
     labels.json         names of the classes or values
+    tokenizer.json      of a model of texts: what it reads by
     model.safetensors   weights, of the best epoch
     resume.safetensors  what training needs to go on: one file, so that it changes in one rename
     metrics.jsonl, README.md and pictures: for people
@@ -25,9 +26,10 @@ from unrolled.errors import ModelError
 from unrolled.tensors import TensorFile, tensor_bytes
 
 FORMAT, VERSION = "unrolled-model", 1
-CONFIG, LABELS, WEIGHTS, RESUME = (
+CONFIG, LABELS, TOKENIZER, WEIGHTS, RESUME = (
     "config.json",
     "labels.json",
+    "tokenizer.json",
     "model.safetensors",
     "resume.safetensors",
 )
@@ -41,6 +43,7 @@ class Saved(NamedTuple):
     directory: Path
     config: dict[str, Any]
     labels: list[str]
+    tokenizer: Any = None
 
 
 def save(directory: str | Path, task: Any, *, run: Mapping[str, Any] | None = None) -> Path:
@@ -81,6 +84,10 @@ def begin(directory: Path, task: Any, run: Mapping[str, Any]) -> None:
     """Write what stays the same during a run: config.json and labels.json."""
     make_folder(directory)
     files.write(directory / LABELS, files.dump_json(list(task.labels)))
+    tokenizer = getattr(task, "tokenizer", None)
+    if tokenizer is not None:
+        table = files.dump_json(tokenizer.to_json(), indent=None)
+        files.write(directory / TOKENIZER, table)
     config = {
         "format": FORMAT,
         "version": VERSION,
@@ -139,7 +146,10 @@ def read(directory: str | Path) -> Saved:
         raise ModelError(str(directory / LABELS), expected="a list of texts", got="something else")
     if len(set(labels)) != len(labels):
         raise ModelError(str(directory / LABELS), expected="each label once", got="one twice")
-    return Saved(directory, config, labels)
+    tokenizer = None
+    if (directory / TOKENIZER).exists():
+        tokenizer = files.read_json(directory / TOKENIZER, limit=256 * files.MEBI)
+    return Saved(directory, config, labels, tokenizer)
 
 
 def read_weights(
@@ -223,7 +233,7 @@ def read_state(directory: Path) -> State | None:
 
 def clear(directory: Path) -> None:
     """Forget the model and the run in `directory`, weights first: no mixture can be loaded."""
-    for name in (WEIGHTS, RESUME, *_FOR_PEOPLE, LABELS, CONFIG):
+    for name in (WEIGHTS, RESUME, *_FOR_PEOPLE, TOKENIZER, LABELS, CONFIG):
         (directory / name).unlink(missing_ok=True)
 
 

@@ -128,6 +128,11 @@ def show(
         str | None,
         typer.Option(metavar="DIR", help="Also save each example as an image, for `predict`."),
     ] = None,
+    text: Annotated[str | None, typer.Option(help="The column of texts.")] = None,
+    level: Annotated[str, typer.Option(help="Texts in words, characters, subwords.")] = "words",
+    one_hot: Annotated[
+        bool, typer.Option("--one-hot", help="Draw one text as the matrix that is read.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what a dataset holds, and draw a few examples with their labels."""
@@ -147,9 +152,14 @@ def show(
         encoding=encoding,
         missing=missing,
         seed=seed,
+        text=text,
+        level=level,
     )
     stem = Path(source).name.split(".")[0] or "data"
-    path = drawing.show(dataset, out or f"{stem}.png", count=count, part=part, seed=seed)
+    if one_hot:
+        path = drawing.one_hot(dataset, out or f"{stem}.png", part=part, seed=seed)
+    else:
+        path = drawing.show(dataset, out or f"{stem}.png", count=count, part=part, seed=seed)
     if images is not None:
         saved = drawing.save_images(dataset, images, count=count, part=part, seed=seed)
     prepared = dataset.preparation

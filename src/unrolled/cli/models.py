@@ -30,6 +30,7 @@ def eval(
         str | None, typer.Option(help="test, valid or train; default: test, or all of a file.")
     ] = None,
     label: Annotated[str | None, typer.Option(help="The column of the answers.")] = None,
+    text: Annotated[str | None, typer.Option(help="The column of texts.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Of a text file.")] = None,
     which: Which = "best",
     backend: Backend = "auto",
@@ -49,7 +50,7 @@ def eval(
         raise UsageError("DATA", expected="labelled data", got="none, and the model names none")
     known = isinstance(stored.get("options"), dict)
     recipe = Recipe.from_json(stored["options"]) if known else Recipe.default()
-    changes: dict[str, Any] = {"label": label, "encoding": encoding}
+    changes: dict[str, Any] = {"label": label, "text": text, "encoding": encoding}
     changes = {name: value for name, value in changes.items() if value is not None}
     if not own and part is None:
         # a file is all measured on; a dataset by name, or a folder, may have a test part
@@ -108,7 +109,7 @@ def predict(
         str | None,
         typer.Argument(
             metavar="[INPUT]",
-            help="An image, a folder, a table, .npy or .npz; for a language model a text, or -.",
+            help="An image, a folder, a table, .npy or .npz; for a model of texts a text, or -.",
         ),
     ] = None,
     out: Annotated[
@@ -119,6 +120,7 @@ def predict(
         bool, typer.Option("--all", help="The probability of every class.")
     ] = False,
     features: Annotated[str | None, typer.Option(help="The columns to read: a,b,c.")] = None,
+    text: Annotated[str | None, typer.Option(help="The column of texts.")] = None,
     label: Annotated[str | None, typer.Option(help="A column to pass over.")] = None,
     id: Annotated[str | None, typer.Option(help="The column that names an example.")] = None,
     time: Annotated[str | None, typer.Option(help="The column of times.")] = None,
@@ -139,7 +141,8 @@ def predict(
         typer.Option(metavar="FILE", help="Go on from the state in it, and keep the new one."),
     ] = None,
     interactive: Annotated[
-        bool, typer.Option("--interactive", help="Write on from each line that is typed.")
+        bool,
+        typer.Option("--interactive", help="Answer each text that is typed, or write on from it."),
     ] = False,
     which: Which = "best",
     backend: Backend = "auto",
@@ -179,8 +182,12 @@ def predict(
 
         tag(task, source, out=out, interactive=interactive, encoding=encoding)
         return
-    if source is None:
-        raise UsageError("INPUT", expected="what to read", got="nothing")
+    if interactive or source in (None, "-"):
+        from unrolled.cli import typed
+
+        typed.answer(task, interactive=interactive, every=all_classes)
+        return
+    assert source is not None
     inputs, ids = read_inputs(
         source,
         task.preparation,
@@ -191,11 +198,13 @@ def predict(
         encoding=encoding,
         resize=resize,
         invert=invert,
+        text=text,
     )
     guess = task.predict(inputs)
     answers = scored.answers(task, guess, every=all_classes)
     if out is not None:
-        count = scored.write(out, source, ids, answers, id=id, encoding=encoding)
+        texts = task.preparation.form == "text"
+        count = scored.write(out, source, ids, answers, id=id, encoding=encoding, texts=texts)
         typer.echo(tr("{count} rows scored", count=count))
         typer.echo(out)
         return

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,19 +48,27 @@ def write(
     *,
     id: str | None = None,
     encoding: str = "utf-8",
+    texts: bool = False,
 ) -> int:
     """Write `rows` to `out`, behind the columns of `source` if that is a table; the rows' number.
 
-    Where `source` has one moment a row, each moment gets the answer for its series.
+    Where `source` is a table of `texts`, what stands between tabs is taken as it is, quotes too;
+    JSON lines get the answers as further fields. Where it has one moment a row, each moment gets
+    the answer for its series.
 
     Raises:
         DataError: `out` cannot be written.
     """
     path = Path(source).expanduser()
     from unrolled.data.reading import TABLES, ending_of
+    from unrolled.data.texts import LINES
 
-    if path.is_file() and ending_of(path) in TABLES:
-        text, count = _beside(path, ids, rows, id, encoding)
+    if texts and ending_of(path) in LINES:
+        text, count = _objects(path, rows, encoding), len(rows)
+    elif texts and ending_of(path) == ".txt" and not _is_table(path, len(rows), encoding):
+        text, count = _alone(ids, rows), len(rows)
+    elif path.is_file() and ending_of(path) in TABLES:
+        text, count = _beside(path, ids, rows, id, encoding, texts)
     else:
         text, count = _alone(ids, rows), len(rows)
     try:
@@ -83,14 +92,38 @@ def _alone(ids: Sequence[str], rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
+def _is_table(path: Path, count: int, encoding: str) -> bool:
+    from unrolled.data.table import read_table
+
+    return sum(1 for _ in read_table(path, encoding=encoding, texts=True).rows()) == count
+
+
+def _objects(path: Path, rows: Sequence[Row], encoding: str) -> str:
+    from unrolled.data.content import content
+    from unrolled.data.table import decoded
+    from unrolled.data.texts import objects
+
+    theirs = objects(path, decoded(path, content(path).data, encoding))
+    lines = []
+    for (_, row), answer in zip(theirs, rows, strict=True):
+        fresh = dict(zip(_fresh(list(answer), list(row)), answer.values(), strict=True))
+        lines.append(json.dumps({**row, **fresh}, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
 def _beside(
-    path: Path, ids: Sequence[str], rows: Sequence[Row], id: str | None, encoding: str
+    path: Path,
+    ids: Sequence[str],
+    rows: Sequence[Row],
+    id: str | None,
+    encoding: str,
+    texts: bool,
 ) -> tuple[str, int]:
     from unrolled.data.signals import ID_NAMES
     from unrolled.data.table import read_table
 
     delimiter = "\t" if path.name.removesuffix(".gz").endswith(".tsv") else None
-    table = read_table(path, encoding=encoding, delimiter=delimiter)
+    table = read_table(path, encoding=encoding, delimiter=delimiter, texts=texts)
     theirs = [row for _, row in table.rows()]
     ours: Sequence[Row] = rows
     if len(theirs) != len(rows) or id is not None:
@@ -99,12 +132,24 @@ def _beside(
         if at is not None and all(row[at] in by_id for row in theirs):
             ours = [by_id[row[at]] for row in theirs]
     text = io.StringIO()
-    writer = csv.writer(text, delimiter=table.delimiter, lineterminator="\n")
+    writer: Any = csv.writer(text, delimiter=table.delimiter, lineterminator="\n")
+    if not table.quoted:
+        writer = _Tabs(text)
     if table.header is not None and ours:
         writer.writerow([*table.header, *_fresh(list(ours[0]), table.header)])
     for row, answer in zip(theirs, ours, strict=True):
         writer.writerow([*row, *map(shown, answer.values())])
     return text.getvalue(), len(theirs)
+
+
+class _Tabs:
+    """Writes rows as they were read: between tabs, nothing quoted."""
+
+    def __init__(self, file: io.StringIO):
+        self.file = file
+
+    def writerow(self, row: Sequence[str]) -> None:
+        self.file.write("\t".join(row) + "\n")
 
 
 def _fresh(names: Sequence[str], taken: Sequence[str]) -> list[str]:

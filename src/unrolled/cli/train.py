@@ -88,10 +88,11 @@ def train(
     ] = None,
     encoding: Annotated[str | None, _Flag(help="Of a text file.")] = None,
     size: Annotated[str | None, _Flag(metavar="HxW", help="Resize images to this.")] = None,
+    text: Annotated[str | None, _Flag(help="The column of texts.")] = None,
     level: Annotated[str | None, _Flag(help="A text in characters, words or subwords.")] = None,
     vocabulary: Annotated[int | None, _Flag(help="The most tokens; 0 for all.")] = None,
     embedding: Annotated[
-        str | None, _Flag(metavar="N|FILE", help="Numbers a word, or a file of word vectors.")
+        str | None, _Flag(metavar="N|FILE", help="Numbers a token, one-hot, or a file of vectors.")
     ] = None,
     token: Annotated[str | None, _Flag(help="The column of words, in CoNLL's files.")] = None,
     window: Annotated[int | None, _Flag(help="Tokens through which gradients go back.")] = None,
@@ -99,8 +100,9 @@ def train(
     """Train a network on a dataset or a file of yours, and keep the best.
 
     Options come from the preset, then --config, then --set and flags. Presets are
-    plain files: notebook and notebook-tuned, mnist, digits, series; tinyshakespeare,
-    ptb, pydocs, text; tags, conll2000, ud-english-ewt, ud-korean-gsd.
+    plain files: notebook and notebook-tuned, mnist, digits, series; sst2, imdb, nsmc,
+    pronouns, sentences; tinyshakespeare, ptb, pydocs, text; tags, conll2000,
+    ud-english-ewt, ud-korean-gsd.
     """
     from unrolled import train as training
     from unrolled.progress import Report
@@ -159,7 +161,7 @@ def train(
 _OPTIONS = (
     "cell hidden layers bidirectional pooling backend seed epochs batch lr augment patience "
     "checkpoint_every device valid test kind read label features group time id by missing encoding "
-    "level vocabulary window embedding token"
+    "text level vocabulary window embedding token"
 ).split()
 
 

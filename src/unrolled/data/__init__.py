@@ -9,6 +9,7 @@ from .inputs import read_inputs
 from .load import from_arrays, load
 from .preparation import Preparation
 from .shelves import locate
+from .wording import TextPreparation
 
 __all__ = [
     "DATASETS",
@@ -19,6 +20,7 @@ __all__ = [
     "Preparation",
     "Split",
     "Text",
+    "TextPreparation",
     "batches",
     "corpus_of",
     "fetch",

@@ -18,6 +18,7 @@ from .preparation import Preparation
 from .raw import Raw
 from .reading import Options, Parts, read_one
 from .splitting import RULES, held_out, share
+from .wording import TextPreparation, learn_texts
 
 Part = float | int | str | Path | None
 _HELD_OUT = 0.1  # of a user's own examples, for validation and again for the test
@@ -48,7 +49,7 @@ def assemble(
     choices: Choices,
     options: Options,
     learning: dict[str, Any],
-    preparation: Preparation | None,
+    preparation: Preparation | TextPreparation | None,
 ) -> Dataset:
     """Number the answers, split, and learn the preparation from the training part alone.
 
@@ -64,7 +65,8 @@ def assemble(
         DataError: answers cannot be numbered, parts are not alike, or do not fit the model.
         UsageError: the parts cannot be as large as was asked.
     """
-    raw = parts.train
+    raw, learning = parts.train, dict(learning)
+    wording = learning.pop("wording", {})
     targets, kind, labels = encode(raw, choices.kind, choices.labels)
     sums = dict(raw.sha256)
 
@@ -81,7 +83,9 @@ def assemble(
     rule = choices.by or ("group" if raw.groups is not None else "seed")
     cut = _cut(whole, apart, choices, rule, kind)
     train, read_test = cut["train"], apart["test"]
-    if preparation is None:
+    if preparation is None and raw.form == "text":
+        preparation = learn_texts(train.inputs, columns=raw.columns, **wording)  # type: ignore[arg-type]  # texts
+    elif preparation is None:
         preparation = learn(train.inputs, form=raw.form, layout=raw.layout, **learning)
     else:
         suits(raw, preparation)
@@ -106,7 +110,7 @@ def assemble(
     )
 
 
-def suits(raw: Raw, preparation: Preparation) -> None:
+def suits(raw: Raw, preparation: Preparation | TextPreparation) -> None:
     """Check that raw examples are what a preparation was learnt for.
 
     Raises:
@@ -190,9 +194,11 @@ def _alike(one: Raw, other: Raw) -> None:
 def _shape(raw: Raw) -> tuple[int | None, ...]:
     if isinstance(raw.inputs, np.ndarray):
         return raw.inputs.shape[1:]
-    return (None, raw.inputs[0].shape[1])
+    return (None,) if raw.form == "text" else (None, raw.inputs[0].shape[1])  # type: ignore[union-attr]  # arrays
 
 
 def _said(form: str, shape: tuple[int | None, ...]) -> str:
+    if form == "text":
+        return "texts"
     what = {"image": "images", "series": "series"}[form]
     return f"{what} of " + " x ".join("any" if n is None else str(n) for n in shape)

@@ -14,18 +14,23 @@ from unrolled.errors import UsageError
 
 from .dataset import Split, pick
 from .preparation import Preparation
+from .wording import TextPreparation
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_ORDER, _SHIFT = 0, 1  # what a draw is for: two uses of one (seed, epoch) never share a stream
+_ORDER, _SHIFT, _BATCHES = (
+    0,
+    1,
+    2,
+)  # what a draw is for: two uses of one (seed, epoch) never share a stream
 
 
 class Batch(NamedTuple):
     """B examples as tensors.
 
     Attributes:
-        inputs: float32 (B, T, I), zero where padded.
+        inputs: float32 (B, T, I), zero where padded; of texts the numbers int64 (B, T).
         lengths: int64 (B,) on the CPU, or None where every sequence is T long.
         targets: int64 (B,) for single labels, float32 (B, K) for several or for regression, or
             None.
@@ -40,7 +45,7 @@ class Batch(NamedTuple):
 
 def batches(
     split: Split,
-    preparation: Preparation,
+    preparation: Preparation | TextPreparation,
     size: int,
     *,
     seed: int | None = None,
@@ -54,7 +59,8 @@ def batches(
         split: what to read.
         preparation: from raw examples to (B, T, I).
         size: B, at least 1.
-        seed: None reads in order; a number shuffles, as a pure function of (seed, epoch).
+        seed: None reads in order; a number shuffles, as a pure function of (seed, epoch). Texts of
+            about one length come together, in either case: `index` says which they are.
         epoch: which pass this is, from 0.
         start: how many batches of this pass to leave out, because they were done before.
         augment: "shift2" moves each image by up to 2 pixels each way, as a pure function of
@@ -84,6 +90,9 @@ def _batches(split, preparation, size, seed, epoch, start, reach) -> Iterator[Ba
     order = np.arange(count)
     if seed is not None:
         order = _random(seed, epoch, _ORDER).permutation(count)
+    if isinstance(preparation, TextPreparation):
+        yield from _text_batches(split, preparation, size, seed, epoch, start, order)
+        return
     for step in range(start, -(-count // size)):
         index = order[step * size : (step + 1) * size]
         raw = pick(split.inputs, index)
@@ -97,6 +106,49 @@ def _batches(split, preparation, size, seed, epoch, start, reach) -> Iterator[Ba
             None if split.targets is None else torch.from_numpy(split.targets[index]),
             torch.from_numpy(index),
         )
+
+
+def _text_batches(split, preparation, size, seed, epoch, start, order) -> Iterator[Batch]:
+    import torch
+
+    rows = preparation.encoded(split)
+    lengths = np.array([len(row) for row in rows], np.int64)
+    for index in bucketed(lengths, size, order, shuffle=(seed, epoch))[start:]:
+        ids, own = preparation.padded([rows[i] for i in index])
+        yield Batch(
+            torch.from_numpy(ids),
+            torch.from_numpy(own),
+            None if split.targets is None else torch.from_numpy(split.targets[index]),
+            torch.from_numpy(index),
+        )
+
+
+def bucketed(
+    lengths: np.ndarray, size: int, order: np.ndarray, *, shuffle: tuple[int | None, int]
+) -> list[np.ndarray]:
+    """Batches of examples whose lengths are near one another, so that little is padding.
+
+    Args:
+        lengths: (N,) of all examples.
+        size: B.
+        order: (N,), from which pools of 64 batches are taken, and each pool is sorted by length.
+        shuffle: (seed, epoch) of the order of the batches; seed None leaves them sorted.
+
+    Example:
+        >>> [b.tolist() for b in bucketed(np.array([3, 1, 2]), 2, np.arange(3), shuffle=(None, 0))]
+        [[1, 2], [0]]
+    """
+    seed, epoch = shuffle
+    pool = 64 * size if seed is not None else max(len(order), 1)
+    found: list[np.ndarray] = []
+    for first in range(0, len(order), pool):
+        some = order[first : first + pool]
+        some = some[np.argsort(lengths[some], kind="stable")]
+        found += [some[at : at + size] for at in range(0, len(some), size)]
+    if seed is not None:
+        # The short batch at a pool's end moves as well; the number of batches stays the same.
+        found = [found[at] for at in _random(seed, epoch, _BATCHES).permutation(len(found))]
+    return found
 
 
 def shifted(
@@ -117,7 +169,7 @@ def _random(*words: int) -> np.random.RandomState:
     return np.random.RandomState([word % 2**32 for word in words])
 
 
-def _reach(augment: str | None, preparation: Preparation) -> int:
+def _reach(augment: str | None, preparation: Preparation | TextPreparation) -> int:
     if augment is None or augment == "none":
         return 0
     digits = augment.removeprefix("shift")

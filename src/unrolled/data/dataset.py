@@ -14,8 +14,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from .preparation import Preparation
+    from .wording import TextPreparation
 
-Inputs = np.ndarray | list[np.ndarray]
+Inputs = np.ndarray | list[np.ndarray] | list[str]
 Kind = Literal["single", "multi", "regression"]
 
 
@@ -24,7 +25,8 @@ class Split:
     """Examples as compact as they were read: pixels stay whole numbers until a batch needs them.
 
     Args:
-        inputs: images (N, H, W) or (N, H, W, C), series (N, T, C), or a list of N series (Tᵢ, C).
+        inputs: images (N, H, W) or (N, H, W, C), series (N, T, C), a list of N series (Tᵢ, C), or
+            a list of N texts.
         targets: int64 (N,) for one label each, float32 (N, K) for several or for regression,
             or None where nothing is known.
         ids: a name for each example, or None.
@@ -86,7 +88,7 @@ class Dataset:
     valid: Split
     kind: Kind
     labels: list[str]
-    preparation: Preparation
+    preparation: Preparation | TextPreparation
     provenance: dict[str, Any] = field(default_factory=dict)
     read_test: Callable[[], Split] | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from unrolled.errors import DataError
@@ -13,11 +14,13 @@ from .images import is_image, read_images
 from .preparation import Preparation
 from .raw import Raw
 from .reading import TABLES, Column, Options, ending_of, read_table_file
+from .texts import read_texts
+from .wording import TextPreparation
 
 
 def read_inputs(
     path: str | Path,
-    preparation: Preparation,
+    preparation: Preparation | TextPreparation,
     *,
     features: str | list[str | int] | None = None,
     label: Column | None = None,
@@ -27,6 +30,7 @@ def read_inputs(
     header: bool | None = None,
     resize: bool = False,
     invert: bool = False,
+    text: Column | None = None,
 ) -> tuple[Inputs, list[str]]:
     """Read examples to predict from: an image, a folder of images, a table, a .npy or .npz file.
 
@@ -41,6 +45,7 @@ def read_inputs(
         header: whether a table's first line names its columns; None finds out.
         resize: whether to bring images to the model's size instead of refusing them.
         invert: exchange black and white.
+        text: the column of texts; None takes that of the training data.
 
     Returns:
         Raw examples, for `preparation` or for a `Split`, and a name for each.
@@ -59,6 +64,10 @@ def read_inputs(
         ((2, 5, 1), ['0', '1'])
     """
     path = Path(path).expanduser()
+    if isinstance(preparation, TextPreparation):
+        return _texts(
+            path, preparation, Options(id=id, encoding=encoding, header=header, text=text)
+        )
     options = Options(
         label=label,
         features=features if features is not None else _learnt_columns(preparation),
@@ -89,6 +98,13 @@ def read_inputs(
             fix="Rename the file after what it holds.",
         )
     suits(raw, preparation)
+    return raw.inputs, raw.ids or [str(i) for i in range(len(raw.inputs))]
+
+
+def _texts(path: Path, preparation: TextPreparation, options: Options) -> tuple[Inputs, list[str]]:
+    if options.text is None and ending_of(path) != ".txt" and preparation.columns:
+        options = replace(options, text=preparation.columns[0])
+    raw = read_texts(path, replace(options, answered=False))
     return raw.inputs, raw.ids or [str(i) for i in range(len(raw.inputs))]
 
 

@@ -76,7 +76,7 @@ def learn(
     if isinstance(inputs, np.ndarray):
         shape = inputs.shape[1:]
     else:
-        shape = (None, inputs[0].shape[1])
+        shape = (None, np.asarray(inputs[0]).shape[1])
     if form == "image":
         offset, divisor = _of_pixels(np.asarray(inputs), scale)
         background = _border(np.asarray(inputs))

@@ -19,6 +19,7 @@ from .memory import from_arrays as checked
 from .preparation import Preparation
 from .published import read_named
 from .reading import Column, Options, Parts, read_parts
+from .wording import TextPreparation
 
 
 def load(
@@ -44,15 +45,24 @@ def load(
     size: tuple[int, int] | None = None,
     scale: str | None = None,
     steps: int | None = None,
-    preparation: Preparation | None = None,
+    preparation: Preparation | TextPreparation | None = None,
     labels: Sequence[str] | None = None,
+    text: Column | None = None,
+    level: str = "words",
+    vocabulary: int = 0,
+    least: int = 1,
+    lower: bool = True,
+    jamo: bool = False,
+    split_at: str = "words",
+    limit: int = 0,
+    kept: str = "start",
 ) -> Dataset:
     """Load a dataset by name, or a file or folder of the user's.
 
     Args:
-        name_or_path: "digits", "mnist", "fashion-mnist", "adding", "parity"; or a CSV or TSV (one
-            example a row, or one moment a row with columns id and time), a .npy or .npz file, a
-            folder of images by class or of idx files.
+        name_or_path: "digits", "mnist", "imdb", "adding" and others of `DATASETS`; or a CSV or TSV
+            (one example a row, or one moment a row with columns id and time), a .npy or .npz file,
+            a folder of images by class or of idx files, a table of texts (CSV, TSV, JSON lines).
         data_dir: the folder with a named dataset's files; None looks in UNROLLED_DATA, then in the
             cache, then downloads.
         kind: "single", "multi", "regression"; None tells from the answers.
@@ -77,6 +87,15 @@ def load(
         steps: of a test of memory: how long its sequences are; None is as usual.
         preparation: that of a trained model, instead of learning one.
         labels: those of a trained model, instead of finding them.
+        text: the column of texts, which makes this a dataset of texts; of JSON lines a field.
+        level: what a text is read in: "words", "characters" or "subwords".
+        vocabulary: how many tokens are known at most; 0 for all of the training part.
+        least: how often a token has to be seen there.
+        lower: whether letters are made small.
+        jamo: whether Hangul is read letter by letter ("characters" only).
+        split_at: "words" (punctuation apart) or "blanks".
+        limit: tokens of a text that are read; 0 for all.
+        kept: of a longer text its "start", its "end", or "both", half of each.
 
     Raises:
         DataError: the data is missing, broken or not what it should be.
@@ -88,12 +107,31 @@ def load(
         (1258, 180, 359, 8)
     """
     options = Options(
-        label, features, group, time, id, encoding, header, layout, channels, missing, size
+        label,
+        features,
+        group,
+        time,
+        id,
+        encoding,
+        header,
+        layout,
+        channels,
+        missing,
+        size,
+        text=text,
     )
     choices = Choices(seed, valid, test, by, kind, labels)
     learning: dict[str, Any] = {"read": read, "seed": seed, "scale": scale, "missing": missing}
-    if preparation is not None:
-        options = _as_learnt(options, preparation)
+    learning["wording"] = {
+        "level": level,
+        "vocabulary": vocabulary,
+        "least": least,
+        "lower": lower,
+        "jamo": jamo,
+        "split_at": split_at,
+        "limit": limit,
+        "kept": kept,
+    }
     if str(name_or_path) in DATASETS:
         facts = named(str(name_or_path))
         if facts.form in ("text", "tagged"):
@@ -103,6 +141,8 @@ def load(
                 got="a text" if facts.form == "text" else "tagged sentences",
                 fix=f"Train on it with: --task {'language' if facts.form == 'text' else 'tag'}",
             )
+        if isinstance(preparation, Preparation):
+            options = _as_learnt(options, preparation)
         if facts.form == "generated":
             _only_files_have(facts.name, options, None, by)
             parts = drawn(facts.name, facts.counts, steps, seed)
@@ -112,12 +152,14 @@ def load(
             parts = read_named(facts, data_dir)
         choices = replace(
             choices,
-            valid=facts.valid if valid is None else valid,
+            valid=facts.valid if valid is None and parts.valid is None else valid,
             test=facts.counts[1] if test is None and parts.test is None else test,
         )
         found = assemble(facts.name, parts, choices, options, learning, preparation)
         found.provenance["sizes"].setdefault("test", facts.counts[1])
         return found
+    if preparation is not None:
+        options = _as_learnt(options, preparation)
     path = Path(name_or_path).expanduser()
     if not path.exists() and not any(mark in str(name_or_path) for mark in "/\\."):
         named(str(name_or_path))
@@ -183,8 +225,11 @@ def from_arrays(
     return assemble(name, Parts(raw), choices, Options(missing=missing), learning, None)
 
 
-def _as_learnt(options: Options, preparation: Preparation) -> Options:
+def _as_learnt(options: Options, preparation: Preparation | TextPreparation) -> Options:
     changes: dict[str, Any] = {}
+    if isinstance(preparation, TextPreparation):
+        own = preparation.columns[0] if preparation.columns else None
+        return replace(options, text=own if options.text is None else options.text)
     if preparation.layout in ("rows", "long"):
         changes["missing"] = preparation.missing
         if options.features is None and preparation.columns:

@@ -138,7 +138,7 @@ class Preparation:
         if isinstance(raw, np.ndarray):
             self._check_width(raw.shape[1:], raw.ndim == 3)
             return self._values(raw), None
-        return self._ragged(raw)
+        return self._ragged(raw)  # type: ignore[arg-type]  # texts have another preparation
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; `from_json` is the way back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,10 @@ from unrolled.errors import DataError, UsageError
 from .catalogue import Named
 from .download import known, obtain
 from .idx import read_pair
+from .pronouns import stories
 from .raw import Raw
-from .reading import Parts
+from .reading import Options, Parts
+from .texts import read_texts
 
 
 def read_named(facts: Named, data_dir: str | Path | None = None) -> Parts:
@@ -32,6 +36,8 @@ def read_named(facts: Named, data_dir: str | Path | None = None) -> Parts:
     if not facts.files:
         return _embedded(facts, data_dir)
     paths = obtain(facts, data_dir)
+    if facts.form == "texts":
+        return _texts(facts, paths)
 
     def read(split: str) -> Raw:
         pair = [paths[f"{split}-images"], paths[f"{split}-labels"]]
@@ -59,14 +65,39 @@ def read_named(facts: Named, data_dir: str | Path | None = None) -> Parts:
     return Parts(read("train"), test=lambda: read("test"))
 
 
+def _texts(facts: Named, paths: dict[str, Path]) -> Parts:
+    text, label = facts.columns
+    options = Options(text=text, label=label, header=None if isinstance(text, str) else False)
+
+    def read(part: str) -> Raw:
+        path, file = paths[part], facts.files[part]
+        raw = read_texts(path, options)
+        checksum = raw.sha256[path.name]
+        if checksum != file.sha256:
+            raise DataError(
+                f"{path} is not the published file of {facts.name}",
+                expected=f"SHA-256 {file.sha256}",
+                got=checksum,
+                fix="Get the file again - or, to use it as data of your own, give its path in "
+                "place of the name.",
+            )
+        numbers = np.array([int(str(answer)) for answer in raw.answers or ()], np.int64)
+        return replace(raw, answers=numbers, labels=list(facts.labels))
+
+    valid = partial(read, "valid") if "valid" in paths else None
+    return Parts(read("train"), valid=valid, test=partial(read, "test"))
+
+
 def _embedded(facts: Named, data_dir: str | Path | None) -> Parts:
     if data_dir is not None:
         raise UsageError(
             f"{facts.name} with a folder",
             expected="no folder",
             got=str(data_dir),
-            fix="Leave it out: scikit-learn carries this data.",
+            fix=f"Leave it out: {facts.carrier} carries this data.",
         )
+    if facts.name == "pronouns":
+        return stories()
     from sklearn.datasets import load_digits
 
     scans = load_digits()

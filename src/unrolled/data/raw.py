@@ -17,9 +17,9 @@ class Raw:
     """Examples as read from a user's file, before their answers are numbered and split.
 
     Args:
-        inputs: images (N, H, W[, C]), series (N, T, C), or a list of N series (Tᵢ, C).
-        form: "image" or "series".
-        layout: "images", "arrays", "rows" or "long".
+        inputs: images (N, H, W[, C]), series (N, T, C), a list of N series (Tᵢ, C), or of texts.
+        form: "image", "series" or "text".
+        layout: "images", "arrays", "rows", "long" or "texts".
         answers: per example a cell, a list of K cells, or an array (N,) or (N, K); or None.
         names: of the K answers, where there are several columns.
         labels: names of the classes, where the answers are their numbers already.

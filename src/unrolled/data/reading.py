@@ -13,7 +13,7 @@ from pathlib import Path
 
 from unrolled.errors import DataError, UsageError
 
-from . import arrays, idx, images, rows, signals
+from . import arrays, idx, images, rows, signals, texts
 from .raw import Raw
 from .shelves import find_parts
 from .table import Table, read_table
@@ -40,6 +40,7 @@ class Options:
     missing: str = "error"
     size: tuple[int, int] | None = None
     answered: bool = True
+    text: Column | None = None
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,15 @@ def read_one(path: Path, options: Options) -> Raw:
         return arrays.read_npy(path, label=label, missing=options.missing)
     if ending == ".npz":
         return _npz(path, options).train
+    if options.text is not None or ending in texts.LINES:
+        texts.one_column(options.text)
+        _only(options, "a table of texts", "text label group id encoding header".split())
+        return texts.read_texts(path, options)
     if ending in TABLES:
         return read_table_file(path, options)
     raise DataError(
         str(path),
-        expected=f"a folder, or a file of {', '.join((*TABLES, '.npy', '.npz'))}",
+        expected=f"a folder, or a file of {', '.join((*TABLES, '.jsonl', '.npy', '.npz'))}",
         got=ending or "no ending",
         fix="Rename the file after what it holds, or save it as one of these.",
     )

@@ -69,11 +69,13 @@ def show(
             if i >= len(few):
                 axes.remove()
                 continue
-            if image:
+            if dataset.preparation.form == "text":
+                _text(axes, str(few.inputs[i]))
+            elif image:
                 axes.imshow(few.inputs[i], cmap="gray", interpolation="nearest")
                 axes.set_axis_off()
             else:
-                _lines(axes, few.inputs[i], dataset.preparation.columns)
+                _lines(axes, np.asarray(few.inputs[i]), dataset.preparation.columns)
             axes.set_title(answer(dataset, few, i), fontsize=9)
         return _saved(figure, Path(out).expanduser())
 
@@ -113,7 +115,7 @@ def save_images(
         for i, place in enumerate(chosen):
             name = re.sub(r"[^\w.-]+", "-", answer(dataset, few, i))
             paths.append(target / f"{name}-{place}.png")
-            Image.fromarray(few.inputs[i]).save(paths[-1])
+            Image.fromarray(np.asarray(few.inputs[i])).save(paths[-1])
     except OSError as error:
         raise DataError(
             f"{target} cannot be written",
@@ -152,6 +154,62 @@ def _drawn(dataset: Dataset, count: int, part: str, seed: int) -> tuple[np.ndarr
         raise DataError(f"{dataset.name}: the part {part}", expected="examples", got="none")
     chosen = np.random.RandomState(seed).permutation(len(split))[:count]
     return chosen, split.take(chosen)
+
+
+def _text(axes, text: str) -> None:
+    import textwrap
+
+    shown = textwrap.shorten(text, 300, placeholder=" …") if " " in text else text[:300]
+    lines = "\n".join(textwrap.wrap(shown, 44)[:7])
+    axes.text(0, 1, lines.replace("$", r"\$"), fontsize=7, va="top", transform=axes.transAxes)
+    axes.set_axis_off()
+
+
+def one_hot(
+    dataset: Dataset, out: str | Path, *, part: str = "train", seed: int = 0, most: int = 60
+) -> Path:
+    """Draw one text as the matrix that it is: a row for each token it has, a column for each step.
+
+    Args:
+        dataset: of texts.
+        out: where to write the PNG.
+        part: "train", "valid" or "test".
+        seed: which text is drawn.
+        most: tokens that are drawn.
+
+    Raises:
+        DataError: the part is empty, or the file cannot be written.
+        UsageError: the data is no text.
+    """
+    from .wording import TextPreparation
+
+    prepare = dataset.preparation
+    if not isinstance(prepare, TextPreparation):
+        raise UsageError("one-hot", expected="texts", got=prepare.form)
+    split: Split = getattr(dataset, part)
+    if not len(split):
+        raise DataError(f"{dataset.name}: the part {part}", expected="examples", got="none")
+    text = str(split.inputs[int(np.random.RandomState(seed).permutation(len(split))[0])])
+    ids = prepare.encode(text)[:most]
+    rows = np.unique(ids)
+    matrix = (rows[:, None] == ids[None]).astype(float)
+    names = [prepare.tokenizer.decode([int(n)]) or prepare.tokenizer.tokens[n] for n in rows]
+    from matplotlib import font_manager, rc_context
+    from matplotlib.figure import Figure
+
+    known = set(font_manager.get_font_names())
+    families = ["DejaVu Sans", *(name for name in _FONTS if name in known)]
+    with rc_context({"font.family": families}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure = Figure(figsize=(1.5 + 0.18 * len(ids), 1 + 0.18 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(matrix, cmap="gray_r", aspect="equal", interpolation="nearest")
+        shown = zip(names, rows, strict=True)
+        labels = [f"{name!r} {n}"[:24].replace("$", r"\$") for name, n in shown]
+        axes.set_yticks(range(len(rows)), labels, fontsize=6)
+        axes.set_xlabel("step")
+        axes.set_title(f"{len(rows)} of the {prepare.features} rows; the others are 0", fontsize=7)
+        return _saved(figure, Path(out).expanduser())
 
 
 def _lines(axes, series: np.ndarray, columns: tuple[str, ...] | None) -> None:

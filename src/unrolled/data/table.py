@@ -17,6 +17,7 @@ from unrolled.errors import DataError, UsageError
 from .content import content
 
 ANSWER_NAMES = ("label", "labels", "target", "class", "y")
+csv.field_size_limit(2**31 - 1)  # a review can be longer than the csv module expects
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -31,6 +32,7 @@ class Table:
         header: names of the columns, or None where the first line is data.
         width: cells of the first line.
         sha256: of the uncompressed file.
+        quoted: whether a cell may stand in quotes.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Table:
     header: list[str] | None
     width: int
     sha256: str
+    quoted: bool = True
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Each row with the number of its (last) line; blank lines are passed over.
@@ -46,7 +49,7 @@ class Table:
         Raises:
             DataError: a row has more or fewer cells than the first line, or is no CSV.
         """
-        reader = _reader(self.text, self.delimiter)
+        reader = _reader(self.text, self.delimiter, self.quoted)
         seen_header = self.header is None
         for row in _guarded(reader, self.path):
             if not row or (len(row) == 1 and not row[0].strip()):
@@ -120,6 +123,7 @@ def read_table(
     encoding: str = "utf-8",
     header: bool | None = None,
     delimiter: str | None = None,
+    texts: bool = False,
 ) -> Table:
     """Open a table of text (CSV, TSV, gzipped or not).
 
@@ -129,6 +133,7 @@ def read_table(
         header: whether the first line names the columns; None finds out (no cell is a number,
             or one is called "label").
         delimiter: None finds out: tab, comma or semicolon, whichever the first line has most.
+        texts: whether cells are texts: those between tabs are then taken as they are, quotes too.
 
     Raises:
         DataError: it is unreadable, in another encoding, empty, or its header is doubtful.
@@ -143,7 +148,8 @@ def read_table(
         )
     if delimiter is None:
         delimiter = max("\t,;", key=first_line.count)
-    first = next(row for row in _guarded(_reader(text, delimiter), path) if any(row))
+    quoted = not (texts and delimiter == "\t")
+    first = next(row for row in _guarded(_reader(text, delimiter, quoted), path) if any(row))
     names = [cell.strip() for cell in first]
     if header is None:
         header = not any(map(_number, names)) or any(n.lower() in ANSWER_NAMES for n in names)
@@ -155,10 +161,16 @@ def read_table(
             got=f"{twice!r} twice",
             fix="Rename one; without names in the first line, say so: header=False.",
         )
-    return Table(path, text, delimiter, names if header else None, len(first), whole.sha256)
+    return Table(path, text, delimiter, names if header else None, len(first), whole.sha256, quoted)
 
 
 def decoded(path: Path, data: bytes, encoding: str) -> str:
+    """The text of a file's bytes; a byte-order mark is passed over.
+
+    Raises:
+        DataError: a byte is none of that encoding, or there is a zero byte.
+        UsageError: the encoding is unknown.
+    """
     hint = _MARKS.get(data[:2])
     try:
         text = data.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
@@ -184,8 +196,11 @@ def decoded(path: Path, data: bytes, encoding: str) -> str:
     return text
 
 
-def _reader(text: str, delimiter: str):
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+def _reader(text: str, delimiter: str, quoted: bool = True):
+    lines = io.StringIO(text, newline="")
+    if not quoted:
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter=delimiter, strict=True)
 
 
 def _guarded(reader, path: Path) -> Iterator[list[str]]:

@@ -54,6 +54,8 @@ def load(
     saved = checkpoint.read(directory)
     config = {key: value for key, value in saved.config["task"].items() if key != "name"}
     name = saved.config["task"]["name"]
+    if saved.tokenizer is not None:
+        config["tokenizer"] = saved.tokenizer
     if name not in TASKS:
         raise ModelError(
             f"{saved.directory / checkpoint.CONFIG} names a task that is not known",

@@ -5,16 +5,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from unrolled.data import Batch, Dataset, Preparation, Split, batches
+from unrolled.data import Batch, Dataset, Preparation, Split, TextPreparation, batches
 from unrolled.errors import ModelError, UsageError
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
-from unrolled.tasks import measures, weighing
+from unrolled.tasks import measures, reading, weighing
 from unrolled.tasks.measures import Guess
 from unrolled.tasks.pooling import ManyToOne
+from unrolled.text import Tokenizer
 
 KINDS = ("single", "multi", "regression")
 
@@ -24,13 +25,15 @@ class Classify:
 
     Args:
         recurrent: the recurrent layers.
-        preparation: from raw examples to (B, T, I).
+        preparation: from raw examples to (B, T, I), or from texts to numbers (B, T).
         labels: names of the K classes or values.
         kind: "single", "multi" or "regression".
         pooling: how time is summed up: a name in `pooling.POOLINGS`.
         head_dropout: probability of dropping a feature before the head.
         label_smoothing: share of each target spread over all classes ("single" only).
         class_weights: what each class counts in the loss, (K), or None for the same.
+        encoder: from numbers (B, T) of texts to the vectors that the layers read.
+        freeze: epochs in which given vectors stay as they are; -1 for all.
 
     Raises:
         UsageError: a value that it cannot have.
@@ -48,7 +51,7 @@ class Classify:
     def __init__(
         self,
         recurrent: Recurrent,
-        preparation: Preparation,
+        preparation: Preparation | TextPreparation,
         labels: Sequence[str],
         kind: str = "single",
         *,
@@ -56,13 +59,16 @@ class Classify:
         head_dropout: float = 0.0,
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | None = None,
+        encoder: nn.Module | None = None,
+        freeze: int = 0,
     ):
         if kind not in KINDS:
             raise UsageError("kind", expected=", ".join(KINDS), got=repr(kind))
-        if recurrent.input_size != preparation.features:
+        width = reading.checked(encoder, preparation)
+        if recurrent.input_size != width:
             raise UsageError(
                 "the recurrent layer's input_size",
-                expected=f"{preparation.features}, the features of the data",
+                expected=f"{width}, the features of the data",
                 got=recurrent.input_size,
             )
         if not isinstance(label_smoothing, int | float) or not 0 <= label_smoothing < 1:
@@ -72,7 +78,8 @@ class Classify:
         self.labels, self.kind, self.preparation = list(labels), kind, preparation
         self.head_dropout, self.label_smoothing = float(head_dropout), float(label_smoothing)
         self.class_weights = weighing.checked(class_weights, len(self.labels), kind)
-        self.model = ManyToOne(recurrent, len(self.labels), pooling, head_dropout)
+        self.freeze = reading.checked_freeze(freeze)
+        self.model = ManyToOne(recurrent, len(self.labels), pooling, head_dropout, encoder)
         if kind == "regression":
             self.model.register_buffer("center", torch.zeros(len(self.labels)))
             self.model.register_buffer("spread", torch.ones(len(self.labels)))
@@ -92,6 +99,10 @@ class Classify:
         head_dropout: float = 0.0,
         label_smoothing: float = 0.0,
         class_weights: str | Sequence[float] = "none",
+        embedding: int | str = reading.WIDTH,
+        embedding_dropout: float = 0.0,
+        token_dropout: float = 0.0,
+        freeze: int = 0,
         **options: Any,
     ) -> "Classify":
         """A new network for `dataset`, its first weights decided by `seed`.
@@ -104,6 +115,9 @@ class Classify:
             seed: of the first weights.
             pooling, head_dropout, label_smoothing: as for the class.
             class_weights: "none", "balanced" (rare classes count more), or one for each class.
+            embedding: of texts: E numbers a token, "one-hot", or a file of word vectors.
+            embedding_dropout, token_dropout: as for `Embedding`.
+            freeze: epochs in which a file's vectors stay as they are; -1 for all, 0 for none.
             options: further options of `Recurrent`.
 
         Raises:
@@ -111,7 +125,11 @@ class Classify:
         """
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            recurrent = Recurrent(cell, dataset.preparation.features, hidden, layers, **options)
+            encoder = reading.encoder_for(
+                dataset.preparation, embedding, embedding_dropout, token_dropout
+            )
+            width = reading.checked(encoder, dataset.preparation)
+            recurrent = Recurrent(cell, width, hidden, layers, **options)
             task = cls(
                 recurrent,
                 dataset.preparation,
@@ -121,6 +139,8 @@ class Classify:
                 head_dropout=head_dropout,
                 label_smoothing=label_smoothing,
                 class_weights=weighing.for_dataset(class_weights, dataset),
+                encoder=encoder,
+                freeze=freeze if encoder is not None else 0,
             )
         if task.kind == "regression":
             targets = np.asarray(dataset.train.targets, np.float64).reshape(-1, len(task.labels))
@@ -139,6 +159,8 @@ class Classify:
             "label_smoothing": self.label_smoothing,
             "class_weights": self.class_weights,
             "preparation": self.preparation.to_json(),
+            "encoder": reading.config_of(self.model.encoder),
+            "freeze": self.freeze,
             "recurrent": self.model.recurrent.config(),
         }
 
@@ -153,20 +175,26 @@ class Classify:
         """
         fields = {
             "kind", "pooling", "head_dropout", "label_smoothing", "class_weights", "preparation",
-            "recurrent",
+            "recurrent", "encoder", "freeze",
         }  # fmt: skip
-        found = set(config) - {"name"}
+        config = {
+            "encoder": None,
+            "freeze": 0,
+            **config,
+        }  # a model of numbers needs to name neither
+        found = set(config) - {"name", "tokenizer"}
         if found != fields:
             raise ModelError(
                 "the task's configuration",
                 expected=f"the fields {', '.join(sorted(fields))}",
                 got=f"{', '.join(sorted(found ^ fields))} missing or unknown",
             )
-        rest = {key: config[key] for key in found - {"preparation", "recurrent"}}
+        rest = {key: config[key] for key in found - {"preparation", "recurrent", "encoder"}}
         return cls(
             Recurrent.from_config(config["recurrent"], backend=backend),
-            Preparation.from_json(config["preparation"]),
+            reading.preparation_from(config["preparation"], config.get("tokenizer")),
             labels,
+            encoder=reading.encoder_from(config["encoder"]),
             **rest,
         )
 
@@ -184,7 +212,8 @@ class Classify:
         """The network in one line."""
         layer = self.model.recurrent
         both = tr("bidirectional ") if layer.bidirectional else ""
-        return tr(
+        reads = reading.describe(self.model.encoder, self.preparation)
+        return reads + tr(
             "{both}{layers} x {cell} {hidden}, {pooling}, linear {outputs}",
             both=both,
             layers=layer.num_layers,
@@ -196,6 +225,8 @@ class Classify:
 
     def batches(self, split: Split, size: int, **order: Any) -> Iterator[Batch]:
         """`data.batches` with the task's own preparation."""
+        if self.freeze and "epoch" in order:
+            reading.keep(self.model.encoder, self.freeze < 0 or order["epoch"] < self.freeze)
         return batches(split, self.preparation, size, **order)
 
     @staticmethod
@@ -261,13 +292,21 @@ class Classify:
             return tr("micro F1 {share} %", share=f"{100 * metrics['micro_f1']:.2f}")
         return tr("accuracy {share} %", share=f"{100 * metrics['accuracy']:.2f}")
 
-    def predict(self, inputs: np.ndarray | Sequence[np.ndarray]) -> Guess:
-        """What the model says of raw examples (of the shape it was trained on).
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """What a model of texts reads by: the model directory keeps it in a file of its own."""
+        texts = isinstance(self.preparation, TextPreparation)
+        return self.preparation.tokenizer if texts else None  # type: ignore[union-attr]  # it is one
+
+    def predict(self, inputs: np.ndarray | Sequence[np.ndarray] | Sequence[str]) -> Guess:
+        """What the model says of raw examples (of the shape it was trained on), or of texts.
 
         Raises:
             DataError, ShapeError: they are not what it was trained on.
         """
-        outputs, _ = self._outputs(self.batches(Split(_as_inputs(inputs)), 256))
+        outputs, _ = self._outputs(
+            self.batches(Split(reading.as_inputs(inputs, self.preparation)), 256)
+        )
         if self.kind == "regression":
             values = outputs.numpy()
             return Guess(values, values, values.tolist())
@@ -279,7 +318,9 @@ class Classify:
         index = outputs.argmax(dim=1).numpy()
         return Guess(values, index, [self.labels[k] for k in index])
 
-    def predict_proba(self, inputs: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+    def predict_proba(
+        self, inputs: np.ndarray | Sequence[np.ndarray] | Sequence[str]
+    ) -> np.ndarray:
         """Calibrated probabilities (N, K) of raw examples.
 
         Raises:
@@ -295,10 +336,11 @@ class Classify:
         device = next(self.model.parameters()).device
         training = self.model.training
         self.model.eval()
-        outputs, targets = [torch.zeros(0, len(self.labels))], []
+        outputs, targets, places = [torch.zeros(0, len(self.labels))], [], []
         for batch in parts:
             batch = self.move(batch, device)
             outputs.append(self.model(batch.inputs, batch.lengths).float().cpu())
+            places.append(batch.index)
             if batch.targets is not None:
                 targets.append(batch.targets.cpu())
         self.model.train(training)
@@ -307,11 +349,12 @@ class Classify:
             together = together * self.model.spread.cpu() + self.model.center.cpu()
         else:
             together = together / self.model.temperature.cpu()
-        return together, torch.cat(targets) if targets else torch.zeros(0)
-
-
-def _as_inputs(inputs: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
-    return inputs if isinstance(inputs, np.ndarray) else [np.asarray(one) for one in inputs]
+        answers = torch.cat(targets) if targets else torch.zeros(0)
+        if not places:
+            return together, answers
+        # Texts come sorted by length; what goes out stands as it was given.
+        order = torch.argsort(torch.cat(places))
+        return together[order], answers[order] if targets else answers
 
 
 def _chosen(labels: Sequence[str], row: np.ndarray) -> list[str]:

@@ -1,4 +1,4 @@
-"""Sequences come in, one vector each goes out: recurrent layers, pooled over time, a linear head.
+"""Sequences come in, one vector each goes out: encoder, recurrent layers, pooled over time, head.
 
 B batch, T time, I input features, D directions, H units, K outputs.
 """
@@ -26,6 +26,7 @@ class ManyToOne(nn.Module):
         outputs: K.
         pooling: a name in `POOLINGS`.
         head_dropout: probability of dropping a feature before the head.
+        encoder: from what a batch holds to (B, T, I); None where it is that already.
 
     Raises:
         UsageError: a value that it cannot have.
@@ -41,7 +42,12 @@ class ManyToOne(nn.Module):
     spread: Tensor
 
     def __init__(
-        self, recurrent: Recurrent, outputs: int, pooling: str = "last", head_dropout: float = 0.0
+        self,
+        recurrent: Recurrent,
+        outputs: int,
+        pooling: str = "last",
+        head_dropout: float = 0.0,
+        encoder: nn.Module | None = None,
     ):
         super().__init__()
         if pooling not in POOLINGS:
@@ -50,7 +56,7 @@ class ManyToOne(nn.Module):
             raise UsageError("outputs", expected="a whole number of at least 1", got=repr(outputs))
         if not isinstance(head_dropout, int | float) or not 0 <= head_dropout < 1:
             raise UsageError("head_dropout", expected="0 ≤ it < 1", got=repr(head_dropout))
-        self.recurrent, self.pooling = recurrent, pooling
+        self.encoder, self.recurrent, self.pooling = encoder, recurrent, pooling
         width = recurrent.output_size
         self.attention = (
             nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
@@ -61,7 +67,9 @@ class ManyToOne(nn.Module):
         self.head = nn.Linear(width, outputs)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """x (B, T, I), lengths (B) on the CPU or None, to (B, K)."""
+        """x (B, T, I) or what `encoder` reads, lengths (B) on the CPU or None, to (B, K)."""
+        if self.encoder is not None:
+            x = self.encoder(x)
         output, _ = self.recurrent(x, lengths=lengths)
         return self.head(self.dropout(self.pool(output, lengths)))
 

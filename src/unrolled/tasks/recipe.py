@@ -34,6 +34,10 @@ MODEL: dict[str, Any] = {
     "bias": True,
     "label_smoothing": 0.0,
     "class_weights": "none",
+    "embedding": 128,
+    "embedding_dropout": 0.0,
+    "token_dropout": 0.0,
+    "freeze": 0,
     "backend": "auto",
 }
 DATA: dict[str, Any] = {
@@ -55,6 +59,15 @@ DATA: dict[str, Any] = {
     "size": None,
     "scale": None,
     "steps": None,
+    "text": None,
+    "level": "words",
+    "vocabulary": 0,
+    "least": 1,
+    "lower": True,
+    "jamo": False,
+    "split_at": "words",
+    "limit": 0,
+    "kept": "start",
 }
 LANGUAGE: dict[str, Any] = {
     "cell": "lstm",
@@ -205,9 +218,10 @@ def resolve(
         >>> recipe.training["lr"], recipe.model["hidden"], recipe.data["valid"]
         (0.02, 128, 0)
     """
+    given_text = (flags or {}).get("text") or dataset.removesuffix(".gz").endswith(".jsonl")
     if task is not None:
         find(task)
-    name = preset or presets.default_for(dataset, task)
+    name = preset or presets.default_for(dataset, task, texts=bool(given_text))
     table = presets.read(name)
     own = table.get("task", "classify")
     if task not in (None, own):

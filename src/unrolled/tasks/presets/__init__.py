@@ -39,8 +39,8 @@ def read(name: str) -> dict[str, Any]:
     return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def default_for(dataset: str, task: str | None = None) -> str:
-    """The preset that is used for a dataset, and a task if one is said, when none is asked for.
+def default_for(dataset: str, task: str | None = None, *, texts: bool = False) -> str:
+    """The preset for a dataset, a task if one is said, and texts, when none is asked for.
 
     Example:
         >>> default_for("digits"), default_for("signals.csv")
@@ -50,4 +50,6 @@ def default_for(dataset: str, task: str | None = None) -> str:
         table = read(name)
         if dataset in table.get("for", []) and task in (None, table.get("task", "classify")):
             return name
+    if texts and task in (None, "classify"):
+        return "sentences"
     return _STARTS.get(task or "classify", "series")
