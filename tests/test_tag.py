@@ -42,7 +42,7 @@ def write(folder, content, name="a.txt"):
         PLAIN.replace("\n", "\r\n"),
         PLAIN.replace("\n\n", "\r\n \t\n").replace("VBZ B-VP\n", "VBZ B-VP\r"),
         b"\xef\xbb\xbf" + PLAIN.encode(),
-        gzip.compress(PLAIN.encode()),
+        gzip.compress(PLAIN.encode(), mtime=0),
         PLAIN.replace(" ", "\t"),
         PLAIN.rstrip(),
         "-DOCSTART- -X- O\n\n" + PLAIN,
