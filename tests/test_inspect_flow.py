@@ -72,6 +72,20 @@ def test_what_arrives_at_the_end_is_told_from_what_arrives_before():
     assert carry(seen["l0"])[5] / carry(seen["l0"])[0] == pytest.approx(0.5**5, rel=1e-6)
 
 
+def test_a_sequence_at_whose_end_nothing_arrives_hides_no_other():
+    """A sure and right answer has no gradient; the rest explodes all the same."""
+    x = torch.randn(2, 60, 2, dtype=DOUBLE)
+    seen = trace(orthogonal(1.2), x, loss=lambda result: result[0][0, -1].sum())
+    assert flow(seen["l0"]).verdict == "exploding"
+    assert flow(seen["l0"]).rate == pytest.approx(1.2, rel=1e-6)
+    shorter = trace(
+        orthogonal(0.9), x, lengths=[40, 60], loss=lambda result: result[0][0, 39].sum()
+    )
+    assert len(carry(shorter["l0"])) == 40
+    nothing = trace(orthogonal(1.2), x, loss=lambda result: 0 * result[0].sum())
+    assert not carry(nothing["l0"]).any()
+
+
 def test_a_gradient_that_overflows_explodes():
     layer = Recurrent(Linear, 1, 3, backend="reference")
     with torch.no_grad():

@@ -26,6 +26,7 @@ _CHOICES = {
     "schedule": ("constant", "onecycle", "cosine"),
     "precision": ("auto", "float32", "bfloat16"),
     "keep": ("best", "last"),
+    "watch": ("none", "gradients"),
 }
 _LEAST = {
     "epochs": 1,
@@ -69,6 +70,8 @@ class Settings:
         precision: "auto" (bfloat16 products on CUDA, else float32), "float32" or "bfloat16".
         log_every: steps between lines of the log; 0 for a line an epoch.
         checkpoint_every: steps between checkpoints, beside the one an epoch; 0 for none.
+        watch: "gradients" measures how far gradients reach now and then, into metrics.jsonl, and
+            gives the alarm where they explode; or "none".
         tensorboard: also write TensorBoard's files (needs the extra of that name).
 
     Raises:
@@ -99,6 +102,7 @@ class Settings:
     precision: str = "auto"
     log_every: int = 0
     checkpoint_every: int = 0
+    watch: str = "none"
     tensorboard: bool = False
 
     def __post_init__(self):

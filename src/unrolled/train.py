@@ -26,7 +26,7 @@ from unrolled.optimise import (
 )
 from unrolled.progress import Report
 from unrolled.runs import Run
-from unrolled.watch import Watch
+from unrolled.watch import GradientWatch, Watch
 
 __all__ = ["Result", "Settings", "train"]
 
@@ -121,6 +121,7 @@ def train(
         run = Run(task, optimizer, settings, dataset, device, out)
         run.start(resume=resume, overwrite=overwrite, command=command, recipe=recipe)
         place, watch = run.place, Watch(settings, steps_an_epoch, device)
+        gradients = GradientWatch(task, settings, run.log, report)
         report.begin(total, place.step)
         said = False
         if report.wanted:
@@ -148,6 +149,7 @@ def train(
                     parameters["lr"] = rate(place.step)
                 loss = _backward(task, group, device, precision)
                 norm = _clip(model, settings.clip)
+                gradients.see(place, group[0])
                 watch.see(place, loss, norm, sum(map(_size, group)))
                 optimizer.step()
                 run.average.add()

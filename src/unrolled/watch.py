@@ -1,5 +1,7 @@
 """Losses and gradient norms of steps come in as tensors; sums go out, or an error at the first NaN.
 
+Where it is asked for, so does how far gradients reach, and an alarm before that NaN.
+
 On a GPU reading one number waits for all work before it, so values are read some steps late there,
 but always before a checkpoint is written.
 """
@@ -10,7 +12,9 @@ from typing import Any
 
 import torch
 
-from unrolled.errors import TrainingError
+from unrolled.data import Batch
+from unrolled.errors import TrainingError, UsageError
+from unrolled.messages import tr
 from unrolled.optimise import Settings
 
 
@@ -76,3 +80,51 @@ class Watch:
             got="gradient norms " + ", ".join(f"{norm:.3g}" for norm in self.norms),
             fix=f"Try {', '.join(advice)}; look for extreme values in the inputs.",
         )
+
+
+class GradientWatch:
+    """How far gradients reach while a network trains: a row in the log now and then, and an alarm.
+
+    It looks at the first sequences of a batch, in evaluation, and draws no random number: training
+    goes on to the same bits as without it.
+    """
+
+    every, few = 25, 4  # steps between two looks; sequences of a look
+
+    def __init__(self, task: Any, settings: Settings, log: Any, report: Any):
+        self.task, self.log, self.report = task, log, report
+        self.wanted = settings.watch == "gradients"
+        self.alarmed: set[str] = set()
+
+    def see(self, place: Any, batch: Any) -> None:
+        """Look, if it is time to, at the step about to be taken.
+
+        Raises:
+            UsageError: the task's batches are not sequences with targets.
+        """
+        if not self.wanted or place.step % self.every:
+            return
+        if not isinstance(batch, Batch):
+            raise UsageError(
+                "watch", expected="a task that answers once a sequence", got=self.task.name
+            )
+        from unrolled.inspect import flow, trace
+        from unrolled.inspect.flows import table
+
+        kept: list[Any] = [None if v is None else v[: self.few] for v in batch]
+        some = Batch(*kept)
+        seen = trace(
+            self.task.model, some.inputs, run=lambda _: self.task.loss(some)[0], loss=lambda r: r
+        )
+        found = [flow(layer) for layer in seen.layers]
+        self.log.add(
+            event="gradients", epoch=place.epoch + 1, step=place.step + 1, layers=table(found)
+        )
+        for one in found:
+            if one.verdict == "exploding" and one.title not in self.alarmed:
+                self.alarmed.add(one.title)
+                advice = " ".join(one.advice()[:2])
+                self.report.line(
+                    tr("alarm at step {step}: {what}. {advice}", step=place.step + 1,
+                       what=one.said(), advice=advice)
+                )  # fmt: skip

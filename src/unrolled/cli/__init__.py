@@ -23,6 +23,11 @@ COMMANDS = {
     "train": ("unrolled.cli.train", "train", "Train a network on a dataset or a file of yours."),
     "eval": ("unrolled.cli.train", "eval", "Measure a trained model on its test data, or yours."),
     "predict": ("unrolled.cli.train", "predict", "Let a trained model answer for new data."),
+    "inspect": (
+        "unrolled.cli.inspect",
+        "inspect",
+        "See inside a model: gates, memory, gradients through time.",
+    ),
     "import": (
         "unrolled.cli.train",
         "import_",

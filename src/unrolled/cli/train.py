@@ -69,6 +69,9 @@ def train(
     ] = None,
     backend: Annotated[str | None, _Flag(help="auto, torch, c or reference.")] = None,
     device: Annotated[str | None, _Flag(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    watch: Annotated[
+        str | None, _Flag(help="gradients: measure how far they reach, and give the alarm.")
+    ] = None,
     valid: Annotated[
         str | None, _Flag(help="Held out to choose by: a share, a number, or a path.")
     ] = None,
@@ -161,7 +164,7 @@ def train(
 _OPTIONS = (
     "cell hidden layers bidirectional pooling backend seed epochs batch lr augment patience "
     "checkpoint_every device valid test kind read label features group time id by missing encoding "
-    "text level vocabulary window embedding token"
+    "text level vocabulary window embedding token watch"
 ).split()
 
 

@@ -31,7 +31,8 @@ class Flow:
         title: the layer.
         norms: state → ‖∂L/∂(state after step t)‖, (B, T) in the input's time.
         carried: ‖∂L/∂(all states after step t)‖ of what arrives at the last step alone, by
-            distance from it, (T): the geometric mean over the sequences that are that long.
+            distance from it, (T) or as far as a sequence with such a gradient goes: the geometric
+            mean over those that are that long.
         rate: what a step back multiplies `carried` by.
         ratio: carried at the first step over that at the last.
         horizon: steps after which less than 1 % of it is left; None where more survives.
@@ -124,6 +125,9 @@ def flow(layer: LayerTrace) -> Flow:
 def carry(layer: LayerTrace) -> np.ndarray:
     """What is left, at each distance from the end, of the gradient that arrives at the end alone.
 
+    The geometric mean over the sequences at whose end one arrives: a sure and right answer's is 0
+    by rounding, which says nothing of its way back.
+
     Raises:
         UsageError: the trace has no loss.
     """
@@ -137,8 +141,11 @@ def carry(layer: LayerTrace) -> np.ndarray:
         last[name][ends[some] - 1, some] = value[ends[some] - 1, some]
     found = layer.way.run(last)
     joint = torch.sqrt(sum((v[1:].double() ** 2).sum(-1) for v in found.values()))
-    logs = torch.full((one.steps, len(ends)), float("nan"), dtype=torch.float64)
-    for b in some.tolist():
+    told = [b for b in some.tolist() if joint[ends[b] - 1, b] != 0]
+    if not told:
+        return np.zeros(one.steps)
+    logs = torch.full((int(ends[told].max()), len(ends)), float("nan"), dtype=torch.float64)
+    for b in told:
         length = int(ends[b])
         logs[:length, b] = joint[:length, b].flip(0).log()
     return torch.nanmean(logs, 1).exp().numpy()
@@ -149,7 +156,9 @@ def _rate(carried: np.ndarray) -> float:
     fine = np.isfinite(carried) & (carried > 1e-37)
     distance = np.flatnonzero(fine)
     if len(distance) < 2:
-        return 1.0 if len(carried) < 2 or fine.all() else 0.0
+        if len(carried) < 2:
+            return 1.0
+        return 0.0 if np.isfinite(carried).all() else math.inf
     logs = np.log(carried[distance])
     return float(math.exp(np.polyfit(distance, logs, 1)[0]))
 
@@ -288,15 +297,19 @@ def lyapunov(layer: LayerTrace, count: int = 4, b: int = 0) -> np.ndarray:
 
 
 def table(flows: list[Flow]) -> list[dict[str, Any]]:
-    """Flows as rows of plain numbers."""
+    """Flows as rows of plain numbers; what has none any more, as after an overflow, is None."""
     return [
         {
             "layer": f.title,
             "verdict": f.verdict,
-            "rate": f.rate,
-            "ratio": f.ratio,
+            "rate": _finite(f.rate),
+            "ratio": _finite(f.ratio),
             "horizon": f.horizon,
             "steps": len(f.carried),
         }
         for f in flows
     ]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -29,7 +29,7 @@ class Pass:
     from each sequence's last valid step to its first.
 
     Args:
-        name: the layer's place in the module that was run, "" where it is that module itself.
+        name: the layer's place in the module that was run, "" where it is the only one.
         layer, direction: counted from 0; direction 1 runs backwards.
         traced: the cell, options of the layer included, as it was declared.
         call: what the engine was given.
@@ -247,7 +247,8 @@ def recording(module: nn.Module) -> Iterator[list[Pass]]:
     layers = recurrent_layers(module)
     passes: list[Pass] = []
     by_weight: dict[int, Pass] = {}
-    names = {id(layer): name for name, layer in layers.items()}
+    alone = len(layers) == 1  # then its place in the module tells nothing
+    names = {id(layer): "" if alone else name for name, layer in layers.items()}
 
     def run(stack: Stack, layer: int, direction: int, call: Call) -> tuple[Answer, str]:
         if call.x.device.type != "cpu":

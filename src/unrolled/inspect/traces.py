@@ -139,6 +139,8 @@ class Trace:
         tokens: for each sequence, what stands at each step in words; "" where nothing is known.
         parameters: name → ∂L/∂ of it.
         about: what the loss is, in words.
+        result: what the module returned.
+        answers: the same in words, for each sequence, where a task gave them.
     """
 
     layers: list[LayerTrace]
@@ -151,6 +153,7 @@ class Trace:
     parameters: dict[str, Tensor] = field(default_factory=dict)
     about: str = ""
     result: Any = None
+    answers: list[str] = field(default_factory=list)
 
     def __getitem__(self, title: str) -> LayerTrace:
         """A layer by its title, such as `l0` or `l1_reverse`; its first call where there are more.

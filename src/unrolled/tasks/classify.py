@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from unrolled.data import Batch, Dataset, Preparation, Split, TextPreparation, batches
 from unrolled.errors import ModelError, UsageError
+from unrolled.inspect import Trace
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
 from unrolled.tasks import measures, reading, weighing
@@ -317,6 +318,12 @@ class Classify:
         values = torch.softmax(outputs.double(), dim=1).numpy()
         index = outputs.argmax(dim=1).numpy()
         return Guess(values, index, [self.labels[k] for k in index])
+
+    def inspect(self, inputs: Any, **options: Any) -> Trace:
+        """What happened inside for raw examples: see `unrolled.tasks.looking.look`."""
+        from unrolled.tasks.looking import look
+
+        return look(self, inputs, **options)
 
     def predict_proba(
         self, inputs: np.ndarray | Sequence[np.ndarray] | Sequence[str]

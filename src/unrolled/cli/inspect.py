@@ -1,0 +1,192 @@
+"""`unrolled inspect`: a model and an input come in; what happened inside goes out, as text,
+pictures, tables, or one report.
+"""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from unrolled.errors import UsageError
+from unrolled.messages import tr
+
+_Flag = typer.Option
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model directory.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="An image, a folder, a table, .npy or .npz."),
+    ],
+    report: Annotated[
+        str | None, _Flag(metavar="FILE.html", help="Write everything as one page.")
+    ] = None,
+    step: Annotated[int | None, _Flag(help="The step whose numbers are shown, from 1.")] = None,
+    unit: Annotated[int | None, _Flag(help="The unit whose numbers are shown, from 0.")] = None,
+    layer: Annotated[str | None, _Flag(help="A layer by name: l0, l1_reverse.")] = None,
+    walk: Annotated[
+        bool, _Flag("--walk", help="Walk forward and back through time, with the numbers.")
+    ] = False,
+    truncate: Annotated[
+        bool, _Flag("--truncate", help="What is lost by cutting gradients after k steps.")
+    ] = False,
+    topology: Annotated[
+        str | None, _Flag(metavar="FILE.png", help="Draw the network, folded and unrolled.")
+    ] = None,
+    arrays: Annotated[
+        str | None, _Flag(metavar="FILE.npz", help="Write every value and gradient.")
+    ] = None,
+    table: Annotated[
+        str | None, _Flag(metavar="FILE.csv", help="Write a tidy table, a row a value and step.")
+    ] = None,
+    units: Annotated[bool, _Flag("--units", help="In the table, a row for each unit.")] = False,
+    target: Annotated[
+        str | None, _Flag(help="Gradients of the loss against this label, not of the answer.")
+    ] = None,
+    example: Annotated[int, _Flag(help="Which of the inputs is drawn and walked, from 0.")] = 0,
+    count: Annotated[int, _Flag(min=1, max=64, help="How many inputs are looked at.")] = 16,
+    dark: Annotated[bool, _Flag("--dark", help="The picture for a dark screen.")] = False,
+    resize: Annotated[bool, _Flag("--resize", help="Bring images to the size.")] = False,
+    which: Annotated[str, _Flag(help="The best weights, or the last.")] = "best",
+    backend: Annotated[str, _Flag(help="auto, torch, c or reference.")] = "auto",
+    as_json: Annotated[bool, _Flag("--json", help="Print JSON.")] = False,
+) -> None:
+    """See inside a model: gates, memory, gradients through time.
+
+    Without options: for each layer how far gradients reach and what to try, what its
+    gates do, and which units remember longest.
+    """
+    from unrolled import tasks
+    from unrolled.inspect import save_arrays, save_table
+    from unrolled.tasks.looking import look
+
+    task = tasks.load(model, which=which, device="cpu", backend=backend)
+    inputs, ids = _read(task, sources, resize, count)
+    if not 0 <= example < len(ids):
+        raise UsageError("--example", expected=f"0 to {len(ids) - 1}", got=example)
+    seen = look(task, inputs, target=target, ids=ids)
+    chosen = seen[layer] if layer else seen.layers[-1]
+    if as_json:
+        typer.echo(json.dumps(_facts(seen), ensure_ascii=False))
+    elif step is not None or unit is not None:
+        _step(chosen, example, step, unit)
+    elif walk:
+        from unrolled.inspect.bptt import walk as walked
+        from unrolled.inspect.bptt import walk_text
+
+        typer.echo(walk_text(walked(chosen, example)))
+    elif truncate:
+        _truncate(chosen, example)
+    else:
+        _summary(task, seen, [chosen] if layer else seen.layers)
+    written: list[Any] = []
+    if arrays is not None:
+        written.append(save_arrays(seen, arrays))
+    if table is not None:
+        written.append(save_table(seen, table, units=units))
+    if topology is not None:
+        written.append(_draw_topology(seen, topology, example, dark))
+    if report is not None:
+        from unrolled.inspect.report import save_report
+
+        title = f"{model}: {task.describe()}"
+        written.append(save_report(seen, report, title=title, b=example, step=step, unit=unit))
+    for path in written:
+        typer.echo(str(path), err=as_json)
+
+
+def _read(task, sources: list[str], resize: bool, count: int):
+    """The first examples of all inputs, and their names."""
+    from unrolled.data import read_inputs
+
+    rows: list[Any] = []
+    ids: list[str] = []
+    for source in sources:
+        some, names = read_inputs(source, task.preparation, resize=resize)
+        rows += list(some)[: count - len(rows)]
+        ids += names[: count - len(ids)]
+    return rows, ids
+
+
+def _step(layer, example: int, step: int | None, unit: int | None) -> None:
+    from unrolled.inspect import step_walk
+    from unrolled.inspect import units as ranked
+    from unrolled.inspect.walking import as_text
+
+    step = int(layer.one.ends()[example]) if step is None else step
+    unit = ranked(layer)[0].unit if unit is None else unit
+    typer.echo(tr("{layer}, step {step}, unit {unit}", layer=layer.title, step=step, unit=unit))
+    typer.echo(as_text(step_walk(layer, step, unit, example)))
+
+
+def _truncate(layer, example: int) -> None:
+    from unrolled.inspect import truncations
+
+    typer.echo(f"{'k':>6}{tr('angle, degrees'):>18}{tr('length'):>12}")
+    for cut in truncations(layer, b=example):
+        angle = "–" if cut.angle is None else f"{cut.angle:.2f}"
+        typer.echo(f"{cut.k:>6}{angle:>18}{cut.length:>12.4f}")
+
+
+def _summary(task, seen, layers) -> None:
+    from unrolled.inspect import flow, statistics
+    from unrolled.inspect import units as ranked
+    from unrolled.inspect.words import said
+
+    typer.echo(task.describe())
+    for name, answer in list(zip(seen.ids, seen.answers, strict=True))[:8]:
+        typer.echo(f"  {name}: {answer}")
+    for layer in layers:
+        found = flow(layer)
+        typer.echo("")
+        typer.echo(found.said())
+        for line in found.advice():
+            typer.echo(f"  - {line}")
+        for one in statistics(layer):
+            words = said(layer.traced, one.name)
+            name = one.name if words == one.name else f"{one.name} ({words})"
+            edges = ""
+            if one.low is not None and one.high is not None:
+                edges = tr("; {low} % at its lower limit, {high} % at its upper",
+                           low=f"{100 * one.low:.0f}", high=f"{100 * one.high:.0f}")  # fmt: skip
+            typer.echo(f"  {name}: {one.mean:.3f} ± {one.std:.3f}{edges}")
+        best = ranked(layer)
+        shown = ", ".join(f"{u.state}[{u.unit}] {u.steps:.1f}" for u in best[:5])
+        if shown:
+            typer.echo(f"  {tr('longest memory, in steps')}: {shown}")
+        dead = [f"{u.state}[{u.unit}]" for u in best if u.dead]
+        if dead:
+            more = " …" if len(dead) > 8 else ""
+            typer.echo(f"  {tr('hardly moving')}: {', '.join(dead[:8])}{more}")
+
+
+def _facts(seen) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from unrolled.inspect import flow, statistics
+    from unrolled.inspect import units as ranked
+    from unrolled.inspect.flows import table
+
+    layers = list({layer.title: layer for layer in seen.layers}.values())
+    rows = table([flow(layer) for layer in layers])
+    for row, layer in zip(rows, layers, strict=True):
+        row["statistics"] = [asdict(one) for one in statistics(layer)]
+        row["memory"] = [
+            {**asdict(u), "steps": None if u.steps == float("inf") else u.steps}
+            for u in ranked(layer)
+        ]
+    return {"ids": seen.ids, "answers": seen.answers, "about": seen.about, "layers": rows}
+
+
+def _draw_topology(seen, path: str, example: int, dark: bool):
+    from pathlib import Path
+
+    from unrolled.inspect.pictures import Style, png, topology
+    from unrolled.inspect.pictures.style import missing_font
+    from unrolled.inspect.tables import written
+
+    if words := missing_font():
+        typer.echo(words, err=True)
+    data = png(lambda style: topology(seen, style, example), Style(dark))
+    return written(Path(path).expanduser(), data)

@@ -1,0 +1,23 @@
+"""Traces come in; pictures go out, for paper, for a dark screen, and for the colour-blind.
+
+Each picture is a function from what it shows and a `Style` to a figure of Matplotlib.
+"""
+
+from .gradients import flows, parts, truncation
+from .inside import gates, looked_at, memory, values
+from .style import Style, korean_family, png
+from .topology import topology
+
+__all__ = [
+    "Style",
+    "flows",
+    "gates",
+    "korean_family",
+    "looked_at",
+    "memory",
+    "parts",
+    "png",
+    "topology",
+    "truncation",
+    "values",
+]

@@ -1,0 +1,146 @@
+"""A layer's trace comes in; pictures of its gates, states, memory and of the input go out."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...messages import tr
+from ..memory import LIMITS, histogram, units
+from ..traces import LayerTrace, Trace
+from ..words import said
+from .style import COLOURS, Style, figure, logarithmic, name_steps, note, sampled
+
+MOST_STEPS, MOST_UNITS, MOST_PANELS = 400, 128, 8
+
+
+def _op(layer: LayerTrace, name: str) -> str:
+    return layer.traced.graph.nodes[layer.traced.graph.outputs[name]].op
+
+
+def values(layer: LayerTrace, style: Style, b: int = 0, tokens: Any = ()) -> Any:
+    """Every gate and state of one sequence: units down, steps across."""
+    length = int(layer.one.ends()[b])
+    names = [*layer.traced.observed, *layer.traced.states][:MOST_PANELS]
+    columns = 2 if len(names) > 1 else 1
+    rows = math.ceil(len(names) / columns)
+    drawn = figure(4.9 * columns, 0.5 + 2.3 * rows)
+    steps = sampled(length, MOST_STEPS)
+    grid = drawn.subplots(rows, columns, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(names):
+            axes.set_axis_off()
+            continue
+        name = names[place]
+        value = np.nan_to_num(layer[name][b][steps].astype(float))
+        value = value[:, sampled(value.shape[1], MOST_UNITS)].T
+        low, high = LIMITS.get(_op(layer, name), (None, None))
+        if low == 0.0:
+            image = axes.imshow(value, aspect="auto", cmap=style.graded, vmin=low, vmax=high,
+                                interpolation="nearest")  # fmt: skip
+        else:
+            most = high or float(np.abs(value).max()) or 1.0
+            image = axes.imshow(value, aspect="auto", cmap=style.signed, vmin=-most, vmax=most,
+                                interpolation="nearest")  # fmt: skip
+        drawn.colorbar(image, ax=axes, pad=0.02, fraction=0.05)
+        words = said(layer.traced, name)
+        axes.set_title(name if words == name else f"{name}: {words}")
+        axes.set_ylabel(tr("unit") if place % columns == 0 else "")
+        name_steps(axes, steps, tokens, each=place + columns >= len(names))
+        if place + columns < len(names):
+            axes.set_xlabel("")
+    return drawn
+
+
+def gates(layer: LayerTrace, style: Style) -> Any:
+    """How the values of each gate and state are distributed, saturation in numbers."""
+    from ..memory import statistics
+
+    found = statistics(layer)[-MOST_PANELS:]
+    columns = min(4, len(found))
+    rows = math.ceil(len(found) / columns)
+    drawn = figure(2.6 * columns + 0.4, 0.5 + 2.1 * rows)
+    grid = drawn.subplots(rows, columns, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(found):
+            axes.set_axis_off()
+            continue
+        one = found[place]
+        counts, edges = histogram(layer, one.name)
+        share = counts / max(1, counts.sum())
+        axes.bar(edges[:-1], share, np.diff(edges), align="edge", color=COLOURS[0])
+        words = said(layer.traced, one.name)
+        axes.set_title(one.name if words == one.name else f"{one.name}: {words}")
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        if one.low is not None and one.high is not None:
+            axes.set_xlabel(
+                tr("{low} % low, {high} % high", low=f"{100 * one.low:.0f}",
+                   high=f"{100 * one.high:.0f}")
+            )  # fmt: skip
+        else:
+            axes.set_xlabel(f"{one.mean:.2g} ± {one.std:.2g}")
+    return drawn
+
+
+def memory(layers: list[LayerTrace], style: Style) -> Any:
+    """How long each unit remembers, the longest first; a line a layer and state."""
+    drawn = figure(9.5, 3.4)
+    axes = drawn.add_subplot()
+    count = longest = 0
+    for layer in layers:
+        ranked = units(layer)
+        for s in dict.fromkeys(u.state for u in ranked):
+            mine = [u for u in ranked if u.state == s]
+            steps = np.array([min(u.steps, 1e6) for u in mine])
+            places = np.arange(1, len(mine) + 1)
+            look = {"color": COLOURS[count % 8], "lw": 1.6, "ls": ("-", "--", ":")[count % 3]}
+            axes.plot(places, np.maximum(steps, 1e-2), label=f"{layer.title} {s}", **look)
+            dead = [u.dead for u in mine]
+            if any(dead):
+                axes.plot(places[dead], np.maximum(steps[dead], 1e-2), "x", color=style.ink, ms=5)
+            count, longest = count + 1, max(longest, layer.one.steps)
+    if not count:
+        note(axes, tr("nothing to rank"))
+        return drawn
+    axes.axhline(longest, color=style.ink, lw=0.9, ls="--")
+    axes.annotate(
+        tr("length of the input, {steps} steps", steps=longest), (1, longest), (2, 3),
+        textcoords="offset points", fontsize=9, va="bottom",
+    )  # fmt: skip
+    axes.set(xlabel=tr("units, the longest memory first (× hardly moves)"),
+             ylabel=tr("time constant, steps"))  # fmt: skip
+    axes.grid(alpha=0.6, lw=0.5)
+    logarithmic(axes)
+    axes.legend(loc="lower left")
+    return drawn
+
+
+def looked_at(trace: Trace, style: Style, b: int = 0) -> Any:
+    """The input of one sequence, and gradient times input: what the loss looked at."""
+    length = int(trace.lengths[b])
+    steps = sampled(length, MOST_STEPS)
+    x = trace.x[b][steps].astype(float)
+    assert trace.x_gradient is not None  # the caller asked
+    saliency = x * trace.x_gradient[b][steps]
+    narrow = x.shape[1] <= 3
+    drawn = figure(9.5, 2.9)
+    left, right = drawn.subplots(1, 2)
+    titles = (tr("the input"), tr("gradient × input: what the answer looked at"))
+    for axes, value, title in zip((left, right), (x, saliency), titles, strict=True):
+        if narrow:
+            for n, row in enumerate(value.T):
+                axes.plot(row, color=COLOURS[n], lw=1.3, ls=("-", "--", ":")[n])
+            axes.set_ylabel(tr("value"))
+            axes.grid(alpha=0.6, lw=0.5)
+        else:
+            most = float(np.abs(value).max()) or 1.0
+            signed = bool((value < 0).any())
+            image = axes.imshow(value.T, aspect="auto", interpolation="nearest",
+                                cmap=style.signed if signed else style.graded,
+                                vmin=-most if signed else 0, vmax=most)  # fmt: skip
+            drawn.colorbar(image, ax=axes, pad=0.02, fraction=0.05)
+            axes.set_ylabel(tr("feature"))
+        axes.set_title(title)
+        name_steps(axes, steps, (), each=False)
+    return drawn

@@ -1,0 +1,208 @@
+"""A trace comes in; one HTML file goes out, with every picture inside it and nothing from outside.
+
+Pictures are there twice, for light and for dark; print is light.
+"""
+
+import base64
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..messages import language, tr
+from . import pictures
+from .bptt import Truncation, truncations, walk, walk_text
+from .flows import Flow, flow, lyapunov
+from .memory import by_way, statistics, units
+from .pictures.style import Style, missing_font, png
+from .sharing import Share, shares
+from .tables import written
+from .traces import LayerTrace, Trace
+from .walking import as_text, step_walk
+from .words import said
+
+MOST_LAYERS = 4  # with pictures of their own; a report stays a report
+MOST_STEPS = 2000  # beyond them no Jacobian is multiplied for a report
+
+STYLE = """
+:root{color-scheme:light dark;--paper:#fff;--ink:#1a1a1a;--faint:#d8d8d8}
+@media (prefers-color-scheme:dark){:root{--paper:#16181c;--ink:#e6e6e6;--faint:#3a3e46}}
+@media print{:root{--paper:#fff;--ink:#1a1a1a;--faint:#d8d8d8}}
+body{font:15px/1.55 system-ui,"Noto Sans KR","Malgun Gothic",sans-serif;color:var(--ink);
+background:var(--paper);max-width:1080px;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem}h2{font-size:1.2rem;border-bottom:1px solid var(--faint);margin-top:2.2rem}
+h3{font-size:1rem}img{max-width:100%;height:auto;display:block;margin:.6rem 0}
+img.dark{display:none}
+@media (prefers-color-scheme:dark){img.dark{display:block}img.light{display:none}}
+@media print{img.dark{display:none!important}img.light{display:block!important}}
+table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto}
+td,th{padding:.2rem .7rem;border-bottom:1px solid var(--faint);text-align:right}
+td:first-child,th:first-child{text-align:left}
+pre{overflow-x:auto;font:13px/1.45 ui-monospace,"DejaVu Sans Mono",monospace;padding:.7rem;
+border:1px solid var(--faint);border-radius:6px}
+"""
+
+
+def save_report(
+    trace: Trace,
+    path: str | Path,
+    *,
+    title: str = "",
+    b: int = 0,
+    step: int | None = None,
+    unit: int | None = None,
+) -> Path:
+    """Write everything that can be seen in a trace as one HTML file.
+
+    Args:
+        trace: with a loss.
+        path: the file.
+        title: its heading.
+        b: the sequence that is drawn.
+        step, unit: of the step walk; the last step, and the unit that remembers longest, otherwise.
+
+    Raises:
+        UsageError: the trace has no loss, or no such sequence, step or unit.
+        DataError: the file cannot be written.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from unrolled.inspect import trace
+        >>> from unrolled.layers import Recurrent
+        >>> seen = trace(Recurrent("gru", 3, 4), torch.randn(1, 6, 3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_report(seen, f"{folder}/report.html").stat().st_size < 5_000_000
+        True
+    """
+    body = "\n".join(_sections(trace, title or tr("What happened inside"), b, step, unit))
+    page = (
+        f'<!doctype html><html lang="{language()}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<link rel="icon" href="data:,"><title>{html.escape(title or "unrolled")}</title>'
+        f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
+    )
+    return written(Path(path).expanduser(), page.encode())
+
+
+def _sections(trace: Trace, title: str, b: int, step: int | None, unit: int | None):
+    layers = _chosen(trace)
+    flows = [flow(layer) for layer in layers]
+    yield f"<h1>{html.escape(title)}</h1>"
+    yield _paragraph(
+        tr("{count} sequences, the drawn one is {name}, {steps} steps. Gradients are of: {about}.",
+           count=len(trace.ids), name=trace.ids[b], steps=int(trace.lengths[b]),
+           about=trace.about or tr("the loss"))
+    )  # fmt: skip
+    if words := missing_font():
+        yield _paragraph(words)
+    yield _heading(tr("The network, folded and unrolled"))
+    yield _picture(lambda s: pictures.topology(trace, s, b), tr("the network"))
+    yield _heading(tr("How far gradients reach"))
+    for f in flows:
+        yield _paragraph(f.said())
+        if advice := f.advice():
+            yield "<ul>" + "".join(f"<li>{html.escape(a)}</li>" for a in advice) + "</ul>"
+    yield _picture(lambda s: pictures.flows(flows, s), tr("gradients through time"))
+    yield from _exponents(layers, flows, b)
+    yield _heading(tr("What each step adds to the shared weights"))
+    found: dict[str, dict[str, Share]] = {layer.title: shares(layer) for layer in layers}
+    yield _picture(lambda s: pictures.parts(found, s), tr("parts of the gradient"))
+    if trace.steps <= MOST_STEPS:
+        cuts: dict[str, list[Truncation]] = {
+            layer.title: truncations(layer, b=b) for layer in layers
+        }
+        yield _heading(tr("What truncation loses"))
+        yield _picture(lambda s: pictures.truncation(cuts, s), tr("truncation"))
+    if trace.x_gradient is not None and trace.x.ndim == 3:
+        yield _heading(tr("What it looked at"))
+        yield _picture(lambda s: pictures.looked_at(trace, s, b), tr("gradient times input"))
+    yield _heading(tr("Memory"))
+    yield _picture(lambda s: pictures.memory(layers, s), tr("time constants"))
+    for layer in layers:
+        yield from _of_layer(layer, trace, b)
+    yield _heading(tr("One step, in numbers"))
+    yield from _walks(layers[-1], b, step, unit)
+
+
+def _chosen(trace: Trace) -> list[LayerTrace]:
+    """The first call of each layer, the lowest ones where there are many."""
+    return list({layer.title: layer for layer in reversed(trace.layers)}.values())[::-1][
+        :MOST_LAYERS
+    ]
+
+
+def _exponents(layers: list[LayerTrace], flows: list[Flow], b: int):
+    rows = []
+    for layer, f in zip(layers, flows, strict=True):
+        short = layer.one.steps <= MOST_STEPS
+        exponents = ", ".join(f"{e:.4f}" for e in lyapunov(layer, 3, b)) if short else "–"
+        horizon = "–" if f.horizon is None else str(f.horizon)
+        rows.append([f.title, f"{f.rate:.4f}", f"{f.ratio:.3g}", horizon, exponents])
+    head = [tr("layer"), tr("rate a step"), tr("first over last step"), tr("horizon, steps"),
+            tr("leading Lyapunov exponents, nats a step")]  # fmt: skip
+    yield _table(head, rows)
+
+
+def _of_layer(layer: LayerTrace, trace: Trace, b: int):
+    yield _heading(f"{layer.title}: {layer.traced.name}")
+    tokens = trace.tokens[b]
+    yield _picture(lambda s: pictures.values(layer, s, b, tokens), tr("gates and states"))
+    yield _picture(lambda s: pictures.gates(layer, s), tr("distributions"))
+    rows = []
+    for one in statistics(layer):
+        words = said(layer.traced, one.name)
+        low, high = ("–" if v is None else f"{100 * v:.1f} %" for v in (one.low, one.high))
+        name = one.name if words == one.name else f"{one.name}: {words}"
+        stuck = ", ".join(map(str, one.stuck[:8])) + (" …" if len(one.stuck) > 8 else "")
+        rows.append([name, f"{one.mean:.3f}", f"{one.std:.3f}", low, high, stuck or "–"])
+    head = [tr("name"), tr("mean"), tr("deviation"), tr("low"), tr("high"), tr("stuck units")]
+    yield _table(head, rows)
+    ranked = units(layer)
+    way = tr("kept beside U") if by_way(layer) == "kept" else tr("through U's diagonal alone")
+    yield _paragraph(tr("Longest memory, {way}:", way=way))
+    rows = [
+        [f"{u.state}[{u.unit}]", f"{u.keep:.4f}", f"{u.steps:.1f}", f"{u.spread:.3f}",
+         tr("yes") if u.dead else "–"]
+        for u in ranked[:8]
+    ]  # fmt: skip
+    head = [tr("unit"), tr("kept a step"), tr("time constant, steps"), tr("deviation"),
+            tr("hardly moves")]  # fmt: skip
+    yield _table(head, rows)
+
+
+def _walks(layer: LayerTrace, b: int, step: int | None, unit: int | None):
+    step = int(layer.one.ends()[b]) if step is None else step
+    if unit is None:
+        ranked = units(layer)
+        unit = ranked[0].unit if ranked else 0
+    lines = step_walk(layer, step, unit, b)
+    yield _paragraph(
+        tr("{layer}, step {step}, unit {unit}", layer=layer.title, step=step, unit=unit)
+    )
+    yield f"<pre>{html.escape(as_text(lines))}</pre>"
+    yield _heading(tr("Back-propagation through time, step by step"))
+    yield f"<pre>{html.escape(walk_text(walk(layer, b), most=4))}</pre>"
+
+
+def _picture(draw: Callable[[Style], Any], words: str) -> str:
+    alt = html.escape(words)
+    tags = []
+    for name, style in (("light", Style()), ("dark", Style(dark=True))):
+        data = base64.b64encode(png(draw, style)).decode()
+        tags.append(f'<img class="{name}" alt="{alt}" src="data:image/png;base64,{data}">')
+    return "\n".join(tags)
+
+
+def _heading(words: str) -> str:
+    return f"<h2>{html.escape(words)}</h2>"
+
+
+def _paragraph(words: str) -> str:
+    return f"<p>{html.escape(words)}</p>"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    def line(cells: list[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+    return "<table>" + line(head, "th") + "".join(line(r, "td") for r in rows) + "</table>"
