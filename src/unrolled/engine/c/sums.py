@@ -177,9 +177,9 @@ static void outers(const call *c, const packed *p, long me, long n) {
         FOR(k, K) FOR(i, wide) st(right + (i * BLOCK + k) * V, ld(z + k * ldz + i * V));
         FOR(i, wide) {
           real *own = c->gb + s * c->Hp + (u + i) * V;
-          v sum = k0 ? ld(own) : all(0);
+          v sum = all(0); /* block by block: a long sum of one lane loses bits */
           FOR(k, K) sum += ld(right + (i * BLOCK + k) * V);
-          st(own, sum);
+          st(own, k0 ? ld(own) + sum : sum);
         }
         for (long i = 0; i < wide;) {
           const long m = block(wide - i, 4);
