@@ -13,7 +13,7 @@ from unrolled.data import Preparation, Split, from_arrays
 from unrolled.errors import ModelError, ShapeError, UsageError
 from unrolled.layers import Recurrent
 from unrolled.optimise import Settings
-from unrolled.tasks import measures
+from unrolled.tasks import measures, shapes
 from unrolled.tasks.classify import Classify
 from unrolled.tasks.pooling import POOLINGS, ManyToOne
 from unrolled.train import train
@@ -220,12 +220,12 @@ def test_a_configuration_is_plain_json_and_rebuilds_the_task(kind):
     config = json.loads(json.dumps(task.config(), allow_nan=False))
     again = Classify.from_config(config, task.labels)
     assert again.config() == task.config()
-    shapes = Classify.shapes(config, task.labels)
+    found = shapes(Classify, config, task.labels)
     state = task.model.state_dict()
-    assert {n: (v.shape, v.dtype) for n, v in shapes.items()} == {
+    assert {n: (v.shape, v.dtype) for n, v in found.items()} == {
         n: (v.shape, v.dtype) for n, v in state.items()
     }
-    assert all(value.is_meta for value in shapes.values())
+    assert all(value.is_meta for value in found.values())
     again.model.load_state_dict(state)
     np.testing.assert_array_equal(again.predict(ragged()).values, task.predict(ragged()).values)
 

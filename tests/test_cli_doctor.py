@@ -13,6 +13,7 @@ import torch
 
 from unrolled import messages
 from unrolled.cli import doctor
+from unrolled.inspect.pictures import style
 
 
 def test_it_says_what_is_there(unrolled):
@@ -105,22 +106,30 @@ def bundled(name):
     return str(Path(matplotlib.get_data_path(), "fonts", "ttf", name))
 
 
-def test_a_font_without_korean_does_not_count(monkeypatch):
+@pytest.fixture
+def looked_for():
+    """The font is looked for again, and again after the test."""
+    style.korean_family.cache_clear()
+    yield style.korean_family
+    style.korean_family.cache_clear()
+
+
+def test_a_font_without_korean_does_not_count(monkeypatch, looked_for):
     fonts = Fonts(
         ("DejaVu Sans", bundled("DejaVuSans.ttf")),
         ("Noto Gone", "nowhere.ttf"),
         ("Last Resort High-Efficiency", bundled("LastResortHE-Regular.ttf")),
     )
     monkeypatch.setattr("matplotlib.font_manager.fontManager", fonts)
-    assert doctor.korean_font() == ""
+    assert looked_for() == ""
     assert doctor.fonts().fix
 
 
-def test_a_font_with_the_letters_counts(monkeypatch):
+def test_a_font_with_the_letters_counts(monkeypatch, looked_for):
     fonts = Fonts(("DejaVu Sans", bundled("DejaVuSans.ttf")))
     monkeypatch.setattr("matplotlib.font_manager.fontManager", fonts)
-    monkeypatch.setattr(doctor, "HANGUL", "éñ")  # letters that the bundled font does have
-    assert doctor.korean_font() == "DejaVu Sans"
+    monkeypatch.setattr(style, "HANGUL", "éñ")  # letters that the bundled font does have
+    assert looked_for() == "DejaVu Sans"
 
 
 def test_missing_extras_come_with_the_command(monkeypatch):

@@ -17,7 +17,6 @@ import typer
 from unrolled.messages import tr
 
 COMPILERS = ("cc", "gcc", "clang", "cl")
-HANGUL = "가힣한"
 # extra: (the module that it brings, what it is for)
 EXTRAS = {
     "tensorboard": ("tensorboard", "curves in TensorBoard"),
@@ -125,7 +124,9 @@ def data() -> Finding:
 
 def fonts() -> Finding:
     """Whether Matplotlib has a font that draws Korean."""
-    family = korean_font()
+    from unrolled.inspect.pictures import korean_family
+
+    family = korean_family()
     if family:
         return Finding(True, tr("{family} draws Korean", family=family), "", {"korean": family})
     fixes = {
@@ -170,30 +171,6 @@ LOOKS: dict[str, Callable[[], Finding]] = {
     "fonts": fonts,
     "extras": extras,
 }
-
-
-def korean_font() -> str:
-    """The family of a font that Matplotlib can draw Korean with, or nothing.
-
-    The well-known families are looked at first: opening every font of a system takes a while.
-    """
-    from matplotlib import font_manager, ft2font
-
-    known = "Nanum Noto Malgun AppleGothic Apple Un Baekmuk Gulim Batang Source".split()
-
-    def rank(entry):
-        return min((k for k, word in enumerate(known) if entry.name.startswith(word)), default=99)
-
-    for entry in sorted(font_manager.fontManager.ttflist, key=lambda e: (rank(e), e.name)):
-        if entry.name.startswith("Last Resort"):
-            continue  # it has a box for every letter, and no letter
-        try:
-            font = ft2font.FT2Font(entry.fname)
-        except (OSError, RuntimeError):
-            continue  # a font file that is gone or broken draws nothing
-        if all(font.get_char_index(ord(letter)) for letter in HANGUL):
-            return entry.name
-    return ""
 
 
 def _folder(folder: Path, variable: str) -> Finding:

@@ -209,15 +209,18 @@ def run(call: Call) -> Answer:
     if call.reverse:
         x = turned(x, lengths)
         noises = {k: turned(v, lengths) for k, v in noises.items()}
+    # Taken apart at once: a gradient that comes back by an index fills a sequence of zeros a step.
     xw = products.of_x(x)
+    every_xw = [None] * steps if xw is None else xw.unbind(0)
+    every_noise = {k: v.unbind(0) for k, v in noises.items()}
     states = dict(call.states)
     names = dict.fromkeys((traced.states[0], *call.observe))
     recorded: dict[str, list[Tensor]] = {name: [] for name in names}
     for t in range(steps):
         operands: list[Any] = [
-            None if xw is None else xw[t],
+            every_xw[t],
             states,
-            {k: v[t] for k, v in noises.items()},
+            {k: v[t] for k, v in every_noise.items()},
             params.masks,
         ]
         rows = None if lengths is None else _rows(lengths, t, x.device)

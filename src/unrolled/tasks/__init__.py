@@ -1,6 +1,7 @@
 """Tasks by name, and model directories turned back into them."""
 
 import importlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def load(
     kind, target = find(name), choose_device(device)
     try:
         # Shapes first, on a device without memory: a hostile size never allocates anything.
-        wanted = kind.shapes(config, saved.labels)
+        wanted = shapes(kind, config, saved.labels)
         weights = checkpoint.read_weights(saved.directory, wanted, which)
         task = kind.from_config(config, saved.labels, backend=backend)
     except (ModelError, UsageError, CellError) as error:
@@ -81,6 +82,22 @@ def load(
     task.model.load_state_dict(weights)
     task.model.to(target).eval()
     return task
+
+
+def shapes(kind: Any, config: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """Names, shapes and dtypes of the weights that a task's `config` implies; takes no memory.
+
+    Raises:
+        ModelError: it asks for more layers than a network has.
+    """
+    import torch
+
+    layers = config.get("recurrent", {})
+    layers = layers.get("num_layers", 1) if isinstance(layers, Mapping) else 1
+    if type(layers) is not int or not 0 < layers <= 1000:
+        raise ModelError("num_layers", expected="a whole number from 1 to 1000", got=layers)
+    with torch.device("meta"):
+        return kind.from_config(config, labels).model.state_dict()
 
 
 def _unusable(directory: Path, error: Exception) -> ModelError:

@@ -164,16 +164,6 @@ class Language:
         network = NextToken(recurrent, len(tokenizer), **config["network"])
         return cls(network, tokenizer, config["window"])
 
-    @classmethod
-    def shapes(cls, config: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Tensor]:
-        """Names, shapes and dtypes of the weights that `config` implies; no memory is taken."""
-        layers = config.get("recurrent", {})
-        layers = layers.get("num_layers", 1) if isinstance(layers, Mapping) else 1
-        if type(layers) is not int or not 0 < layers <= 1000:
-            raise ModelError("num_layers", expected="a whole number from 1 to 1000", got=layers)
-        with torch.device("meta"):
-            return cls.from_config(config, labels).model.state_dict()
-
     def describe(self) -> str:
         """The network in one line."""
         layer, network = self.model.recurrent, self.model

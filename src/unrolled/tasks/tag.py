@@ -210,12 +210,6 @@ class Tag:
         tagger = Tagger(recurrent, len(reader.words), len(reader.letters), len(labels), **network)
         return cls(tagger, reader, labels)
 
-    @classmethod
-    def shapes(cls, config: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Tensor]:
-        """Names, shapes and dtypes of the weights that `config` implies; no memory is taken."""
-        with torch.device("meta"):
-            return cls.from_config(config, labels).model.state_dict()
-
     def describe(self) -> str:
         """The network in one line."""
         layer = self.model.recurrent

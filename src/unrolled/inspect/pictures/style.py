@@ -58,7 +58,10 @@ class Style:
 
 @functools.cache
 def korean_family() -> str:
-    """A font here that draws Korean; empty where there is none."""
+    """A font here that draws Korean; empty where there is none.
+
+    The well-known families are looked at first: opening every font of a system takes a while.
+    """
     from matplotlib import font_manager, ft2font
 
     known = "Nanum Noto Malgun AppleGothic Apple Un Baekmuk Gulim Batang Source".split()
