@@ -13,8 +13,8 @@ from typing import Any
 
 from unrolled.errors import DataError
 
-from .catalogue import File, Named
 from .content import content, stored
+from .facts import File, Named
 from .shelves import cache_folder, find_parts, locate
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -10,8 +10,8 @@ import numpy as np
 
 from unrolled.errors import DataError, UsageError
 
-from .catalogue import Named
 from .download import known, obtain
+from .facts import Named
 from .idx import read_pair
 from .pronouns import stories
 from .raw import Raw

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unrolled.errors import DataError
 
-from .catalogue import PARTS, File, Named
+from .facts import PARTS, File, Named
 
 VARIABLE = "UNROLLED_DATA"
 
