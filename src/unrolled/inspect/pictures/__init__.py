@@ -3,6 +3,7 @@
 Each picture is a function from what it shows and a `Style` to a figure of Matplotlib.
 """
 
+from .attention import attention
 from .gradients import flows, parts, truncation
 from .inside import gates, looked_at, memory, values
 from .style import Style, korean_family, png
@@ -10,6 +11,7 @@ from .topology import topology
 
 __all__ = [
     "Style",
+    "attention",
     "flows",
     "gates",
     "korean_family",

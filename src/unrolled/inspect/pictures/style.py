@@ -2,6 +2,7 @@
 
 import functools
 import math
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,15 @@ class Style:
         from matplotlib.colors import LinearSegmentedColormap
 
         return LinearSegmentedColormap.from_list("signed", ["#0072B2", self.paper, "#D55E00"])
+
+    @property
+    def weight(self) -> Any:
+        """A map of colours for weights from 0, which is the colour of the paper."""
+        from matplotlib.colors import LinearSegmentedColormap
+
+        return LinearSegmentedColormap.from_list(
+            "weight", [self.paper, "#56B4E9" if self.dark else "#0072B2"]
+        )
 
     @property
     def graded(self) -> str:
@@ -140,6 +150,16 @@ def figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def width(words: str) -> int:
+    """How many columns a text takes: Korean letters take two.
+
+    Example:
+        >>> width("ab"), width("나는")
+        (2, 4)
+    """
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in words)
 
 
 def logarithmic(axes: Any) -> None:
