@@ -77,7 +77,27 @@ def test_a_wrong_gradient_is_a_wrong_result(monkeypatch):
 def test_a_missing_gradient_is_a_wrong_result():
     truth, lost = {"output": torch.ones(1), "d w": torch.ones(1)}, {"output": 0.0, "d w": 0.0}
     with pytest.raises(BackendError, match="got inf away"):
-        who._hold("x", Work("rnn", SMALL), truth, lost, {"output": truth["output"]}, 1e-7)
+        who._hold("x", Work("rnn", SMALL), truth, lost, {"output": truth["output"]})
+
+
+def test_a_rival_that_rounds_more_is_timed_and_said_to_and_ours_is_not():
+    truth, lost = {"output": torch.ones(1).double()}, {"output": 1e-7}
+    rough, wrong = {"output": torch.tensor([1.0001])}, {"output": torch.tensor([1.001])}
+    work = Work("rnn", SMALL)
+    assert "output lies 0.0001 from float64's" in who._hold("torch.nn", work, truth, lost, rough)
+    assert not who._hold("torch.nn", work, truth, lost, {"output": truth["output"].float()})
+    for name, got in (("unrolled", rough), ("torch.nn", wrong)):
+        with pytest.raises(BackendError, match=f"no time is reported: output of {name}"):
+            who._hold(name, work, truth, lost, got)
+
+
+def test_what_a_rival_loses_stands_below_the_table_and_in_the_facts():
+    row = Row(Work("lstm", SMALL), {"torch.nn": 0.5})
+    times = {"unrolled (c)": Times((1.0,)), "torch.nn": Times((2.0,))}
+    seen = Measured(row, times, (), None, {"torch.nn": "it rounds"})
+    assert markdown([seen])[-1] == f"lstm, {SMALL}, torch.nn: it rounds."
+    assert any("(it rounds)" in line for line in seen.lines())
+    assert seen.facts()["loses"] == {"torch.nn": "it rounds"}
 
 
 def test_rivals_take_turns_and_short_calls_are_repeated():

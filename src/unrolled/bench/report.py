@@ -1,6 +1,6 @@
 """A row comes in; its measured figures, as facts and as lines for people, go out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..messages import tr
@@ -19,12 +19,14 @@ class Measured:
         times: by name, ours first.
         unchecked: rivals whose result could not be compared: their parameters are others.
         peak: operations a second that this machine does at most, or `None` where nobody knows.
+        loses: what a rival loses more of than ours may, by its name.
     """
 
     row: Row
     times: dict[str, Times]
     unchecked: tuple[str, ...]
     peak: float | None
+    loses: dict[str, str] = field(default_factory=dict)
 
     @property
     def ours(self) -> str:
@@ -63,6 +65,7 @@ class Measured:
             "runs": len(self.times[self.ours].samples),
             "ratio": self.ratios,
             "unchecked": list(self.unchecked),
+            "loses": self.loses,
             "flops": self.rate,
             "share": self.rate / self.peak if self.peak else None,
             "targets": {n: most for n, most in self.row.rivals.items() if most is not None},
@@ -84,6 +87,8 @@ class Measured:
                 said += tr(" (wanted: {most})", most=f"{wanted:.2f}")
             if name in self.unchecked:
                 said += tr(" (parameters of its own: its result is not compared)")
+            if name in self.loses:
+                said += f" ({self.loses[name]})"
             found.append(f"  {name:<20}{_time(times.median):>12}   {said}".rstrip())
         rate = tr("{rate} GFLOP/s", rate=f"{self.rate / 1e9:.1f}")
         if self.peak:
@@ -112,11 +117,13 @@ def measure(row: Row, runs: int, *, backend: str, peak: float | None, all_rivals
     else:
         who = contenders(row.work, backend, () if all_rivals else tuple(row.rivals))
     times = interleaved(who, runs)
-    return Measured(row, times, tuple(c.name for c in who if not c.checked), peak)
+    unchecked = tuple(c.name for c in who if not c.checked)
+    return Measured(row, times, unchecked, peak, {c.name: c.loses for c in who if c.loses})
 
 
 def markdown(measured: list[Measured]) -> list[str]:
     """The table of docs/performance.md."""
+    notes: dict[str, str] = {}
     lines = [
         "| work | ours | rival | ratio | wanted | GFLOP/s | of the peak |",
         "|---|---|---|---|---|---|---|",
@@ -132,11 +139,13 @@ def markdown(measured: list[Measured]) -> list[str]:
             most = m.row.rivals.get(name)
             wanted = "" if most is None else f"≤ {most:g}"
             rate = f" {m.rate / 1e9:.0f} | {share} |" if n == 0 else " | |"
+            if name in m.loses:
+                notes[f"{work.cell}, {work.shape}, {name}"] = m.loses[name]
             lines.append(
                 f"{head if n == 0 else '| | |'} {name} {_time(m.times[name].median)} |"
                 f" **{ratio:.2f}** | {wanted} |{rate}"
             )
-    return lines
+    return [*lines, *([""] if notes else []), *(f"{row}: {said}." for row, said in notes.items())]
 
 
 def _time(seconds: float) -> str:
