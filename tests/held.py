@@ -57,8 +57,12 @@ def finite(value):
     return torch.where(value.isfinite(), value, 0)
 
 
-def results(layer, x, *, state=None, lengths=None, observe=(), seed=5, dx=True):
-    """Every result of one call and every gradient, by name."""
+def results(layer, x, *, state=None, lengths=None, observe=(), seed=5, dx=True, rounded=None):
+    """Every result of one call and every gradient, by name.
+
+    `rounded` is a dtype in which what arrives at each result is exact: two layers of other
+    precisions are then asked the same.
+    """
     dtype = next(iter(layer.parameters()), x).dtype
     x = x.to(dtype).clone().requires_grad_(dx)
     state = {s: v.to(dtype).clone().requires_grad_() for s, v in (state or {}).items()}
@@ -67,11 +71,13 @@ def results(layer, x, *, state=None, lengths=None, observe=(), seed=5, dx=True):
     output, final, *seen = layer(x, state or None, lengths=lengths, observe=observe)
     found = {"output": output, **{f"last {s}": v for s, v in final.items()}}
     found |= {f"observed {k}": v for k, v in (seen[0] if seen else {}).items()}
-    loss = output.new_zeros(())
+    kind = DOUBLE if rounded else dtype
+    loss = output.new_zeros((), dtype=kind)
     for n, value in enumerate(found.values()):
         if value.requires_grad:
-            wave = torch.arange(value.numel(), dtype=dtype).view(value.shape)
-            loss = loss + (finite(value) * torch.sin(wave + n)).sum()
+            wave = torch.arange(value.numel(), dtype=kind).view(value.shape)
+            arrives = torch.sin(wave + n).to(rounded or kind).to(kind)
+            loss = loss + (finite(value).to(kind) * arrives).sum()
     wanted = {f"d {name}": p for name, p in layer.named_parameters()}
     wanted |= {f"d first {s}": v for s, v in state.items()} | ({"d x": x} if dx else {})
     grads: tuple = (None,) * len(wanted)

@@ -12,6 +12,7 @@ from . import build
 from .call import Answer, Call, Params
 from .native import Kernel, kernel, loaded
 from .pool import Pool
+from .precision import precision
 
 POOL = Pool()
 FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
@@ -21,12 +22,12 @@ def unfit(call: Call) -> str:
     """Why the compiled cell cannot run this call; empty where it can."""
     if call.x.device.type != "cpu":
         return f"it runs on the CPU, and the input is on {call.x.device}"
-    dtype = _dtype(call)
-    if dtype not in (torch.float32, torch.float64):
-        return f"it computes in float32 and float64, and the parameters are {dtype}"
+    real = precision(call).real
+    if real not in (torch.float32, torch.float64):
+        return f"it computes in floating point, and the parameters are {real}"
     if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
         return "it cannot be traced by an exporter"
-    if loaded(call.traced, _observed(call), dtype):
+    if loaded(call.traced, _observed(call), real):
         return ""
     try:
         build.compiler()
@@ -41,27 +42,22 @@ def _observed(call: Call) -> tuple[str, ...]:
     return tuple(name for name in call.observe if name != call.traced.states[0])
 
 
-def _dtype(call: Call) -> torch.dtype:
-    p = call.params
-    for value in (p.x_weight, p.u_weight, *p.weights.values()):
-        if value is not None:
-            return value.dtype
-    return call.x.dtype
-
-
 @torch.compiler.disable
 def run(call: Call) -> Answer:
     """The whole sequence in one call of the compiled cell."""
-    traced, params, dtype = call.traced, call.params, _dtype(call)
+    traced, params = call.traced, call.params
+    real, answer = precision(call)
     first = traced.states[0]
     observed = _observed(call)
-    found = kernel(traced, observed, dtype)
-    x, lengths = call.x.to(dtype), call.lengths
+    found = kernel(traced, observed, real)
+    x, lengths = call.x.to(real), call.lengths
     if lengths is not None:
         times = torch.arange(x.shape[0]).unsqueeze(1)
         x = x.masked_fill((times >= lengths).unsqueeze(-1), 0)
-    tensors = flat(traced, params, [call.states[s].to(dtype) for s in traced.states], x)
-    output, *rest = _Run.apply(found, traced, call, lengths, *tensors)
+    tensors = flat(traced, params, [call.states[s] for s in traced.states], x)
+    tensors = [None if v is None else v.to(real) for v in tensors]
+    results = _Run.apply(found, traced, call, lengths, *tensors)
+    output, *rest = (v.to(answer) for v in results)
     count = len(traced.states)
     final = dict(zip(traced.states, rest[:count], strict=True))
     if lengths is not None:

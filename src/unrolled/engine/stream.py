@@ -13,6 +13,7 @@ from ..errors import BackendError, ShapeError
 from .call import Call
 from .compiled import Bound, bind, flat, unfit
 from .native import kernel
+from .precision import precision
 
 
 class BoundStream:
@@ -27,14 +28,15 @@ class BoundStream:
 
     def __init__(self, calls: list[Call]):
         self.traced = calls[0].traced
-        dtype = next(iter(calls[0].states.values())).dtype
-        self._found = kernel(self.traced, (), dtype)
+        self._real, self._answer = precision(calls[0])
+        self._found = kernel(self.traced, (), self._real)
         self._layers: list[Bound] = []
         for call in calls:
             if reason := unfit(call):
                 raise BackendError("a bound stream", got=reason, fix="Step the layer itself.")
             states = [call.states[s] for s in self.traced.states]
             tensors = flat(self.traced, call.params, states, call.x)
+            tensors = [None if v is None else v.to(self._real) for v in tensors]
             with torch.no_grad():
                 bound = bind(self._found, self.traced, call, None, tensors, keep=False)
             self._layers.append(bound)
@@ -44,12 +46,18 @@ class BoundStream:
             after.struct.ldx = before.widths[first][1]
         for bound in self._layers:
             self._found.library.bind(bound.pointer())
-        self._input = calls[0].x.new_zeros(calls[0].x.shape[1:])
+        self._input = calls[0].x.new_zeros(calls[0].x.shape[1:], dtype=self._real)
         self._layers[0].struct.x = self._input.data_ptr()
-        pointers = [ctypes.addressof(bound.struct) for bound in self._layers]
-        self._pointers = (ctypes.c_void_p * len(pointers))(*pointers)
-        self._output = self._layers[-1].sequences[first][1, :, : self._layers[-1].widths[first][0]]
-        self._advance, self._count = self._found.library.advance, len(pointers)
+        self._advance = self._found.library.advance
+        # What is rounded between layers is run layer by layer.
+        self._rounds = self._real != self._answer
+        self._count = 1 if self._rounds else len(self._layers)
+        array = ctypes.c_void_p * self._count
+        self._runs = []
+        for k in range(0, len(self._layers), self._count):
+            some = self._layers[k : k + self._count]
+            last = some[-1].sequences[first][1, :, : some[-1].widths[first][0]]
+            self._runs.append((array(*(ctypes.addressof(b.struct) for b in some)), last))
 
     def step(self, x: Tensor) -> Tensor:
         """One step: x (B, I) to the last layer's output (B, H or P), a tensor of its own.
@@ -66,13 +74,18 @@ class BoundStream:
             )
         with torch.no_grad():
             self._input.copy_(x)
-            self._advance(self._pointers, self._count)
-            return self._output.clone()
+            for pointers, output in self._runs:
+                self._advance(pointers, self._count)
+                if self._rounds:
+                    output.copy_(output.to(self._answer))
+            return output.to(self._answer) if self._rounds else output.clone()
 
     def state(self) -> dict[str, Tensor]:
         """The states after the last step, name → (L, B, width), copied."""
         return {
-            s: torch.stack([b.sequences[s][0, :, : b.widths[s][0]] for b in self._layers])
+            s: torch.stack([b.sequences[s][0, :, : b.widths[s][0]] for b in self._layers]).to(
+                self._answer
+            )
             for s in self.traced.states
         }
 

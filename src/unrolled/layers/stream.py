@@ -46,8 +46,9 @@ class Stream:
         self._bound: BoundStream | None = None
         calls = [self._call(k, like.new_zeros(1, batch, width)) for k, width in self._widths()]
         fits = layer.backend in ("auto", "c") and self._layer.cell.window == 1
-        if fits and not unfit(calls[0]):
-            self._bound = BoundStream(calls)
+        with torch.autocast(like.device.type, enabled=False):  # a stream has its parameters' dtype
+            if fits and not unfit(calls[0]):
+                self._bound = BoundStream(calls)
         self._state: States = dict(self._first)
 
     def _widths(self):

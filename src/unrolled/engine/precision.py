@@ -1,0 +1,53 @@
+"""A call comes in; the dtype in which it is computed and the dtype of what it answers go out.
+
+bfloat16 and float16 have too few bits to add in: their sums, their pointwise equations and the
+states inside a sequence are float32, and what leaves the sequence is rounded once.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from .call import Call
+
+WIDER = {torch.bfloat16: torch.float32, torch.float16: torch.float32}
+
+
+class Precision(NamedTuple):
+    """In what a call is computed.
+
+    Args:
+        real: of sums, of pointwise equations and of what is carried from step to step.
+        answer: of output, last states and records, as the caller expects them.
+    """
+
+    real: torch.dtype
+    answer: torch.dtype
+
+    @property
+    def widened(self) -> bool:
+        """Whether the answer is rounded from more bits."""
+        return self.real != self.answer
+
+
+def precision(call: Call) -> Precision:
+    """The precision of a call: its parameters', or autocast's where it is on.
+
+    As in `torch.nn.LSTM`, autocast leaves float64 alone.
+    """
+    given = _given(call)
+    if given != torch.float64 and _is_autocast(call.x.device.type):
+        given = torch.get_autocast_dtype(call.x.device.type)
+    return Precision(WIDER.get(given, given), given)
+
+
+def _given(call: Call) -> torch.dtype:
+    p = call.params
+    for value in (p.x_weight, p.u_weight, *p.weights.values()):
+        if value is not None:
+            return value.dtype
+    return call.x.dtype
+
+
+def _is_autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)

@@ -1,0 +1,139 @@
+"""bfloat16 on the compiled backend, held against the reference in float64 on the same numbers.
+
+bfloat16 keeps 8 bits: rounding moves a value by 1/256 of it at most. What a result loses is
+measured in that unit, against its largest value and, in the mean of squares, against all of it.
+"""
+
+import pytest
+import torch
+from torch import nn
+
+from held import DOUBLE, a_pair, compiled_with, finite, results
+from near import assert_same_bits
+from unrolled.cells import find, names
+from unrolled.layers import GRU, LSTM, RNN, Recurrent
+
+HALF = torch.bfloat16
+ROUNDING = 2.0**-8
+MOST = 16  # roundings that a result may have lost; a wrong row or a missing sum loses hundreds
+MOST_AT_A_KINK = 256  # of relu: a rounded value on its other side has another derivative
+FAMILIES = ("lstm", "gru-first", "layernorm-lstm", "lstmp", "mingru", "slstm")
+LENGTHS = [6, 1, 3, 0, 2, 6, 5]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly_compiled():
+    with compiled_with("-O0"):
+        yield
+
+
+def of(name, units):
+    """A cell that fits the units: heads divide them."""
+    cell = find(name)
+    return type(cell)(heads=1) if cell.trace().heads > 1 and units % cell.trace().heads else cell
+
+
+def assert_near_in_bfloat16(expected, got, most=MOST):
+    assert list(got) == list(expected)
+    for name, want in expected.items():
+        have = got[name].to(DOUBLE)
+        assert have.shape == want.shape, f"{name}: {tuple(have.shape)} is not {tuple(want.shape)}"
+        assert torch.equal(have.isfinite(), want.isfinite()), f"{name}: not finite elsewhere"
+        if not want.numel():
+            continue
+        lost, want = finite(have) - finite(want), finite(want)
+        least = 1.0 if want.numel() == 1 else 1e-30  # one number may be a sum of large ones near 0
+        for size, of_all in ((lost.abs().max(), want.abs().max()), (lost.norm(), want.norm())):
+            roundings = float(size) / max(least, float(of_all)) / ROUNDING
+            assert roundings <= most, f"{name}: {roundings:.1f} roundings away"
+
+
+def hold(cell, steps, batch, inputs, units, layers=1, *, training=True, **given):
+    """One call in bfloat16 and in float64, from the same numbers; all that comes of it."""
+    call = {k: given.pop(k) for k in ("lengths", "observe", "dx") if k in given}
+    reference, ours = a_pair(cell, inputs, units, layers, dtype=HALF, **given)
+    for layer in (reference, ours):
+        layer.train(training)
+    x = torch.randn(batch, steps, inputs).to(HALF)
+    expected = results(reference, x.to(DOUBLE), rounded=HALF, **call)
+    got = results(ours, x, rounded=HALF, **call)
+    assert ours.backend == "c"
+    assert {v.dtype for v in got.values()} == {HALF}
+    kinked = any(node.op == "relu" for node in reference.cell.graph.nodes)
+    assert_near_in_bfloat16(expected, got, MOST_AT_A_KINK if kinked else MOST)
+
+
+def hold_everything(name):
+    observe = tuple(find(name).trace().graph.outputs)
+    hold(of(name, 17), 6, 7, 5, 17, 2, lengths=LENGTHS, bidirectional=True, observe=observe)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_cells_of_every_kind(name):
+    hold_everything(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", names())
+def test_every_cell(name):
+    hold_everything(name)
+    for shape in [(1, 1, 1, 1), (3, 2, 0, 7), (2, 0, 3, 5), (20, 9, 16, 32), (3, 13, 9, 33)]:
+        hold(of(name, shape[-1]), *shape)
+
+
+def test_a_wrong_result_would_be_seen():
+    reference, ours = a_pair(find("lstm"), 3, 6, dtype=HALF)
+    x = torch.randn(2, 4, 3).to(HALF)
+    expected, got = (results(layer, x, rounded=HALF) for layer in (reference, ours))
+    assert_near_in_bfloat16(expected, got)
+    got["d weight_hh_l0"][0] = 0
+    with pytest.raises(AssertionError, match="d weight_hh_l0"):
+        assert_near_in_bfloat16(expected, got)
+
+
+@pytest.mark.parametrize(("make", "rival"), [(LSTM, nn.LSTM), (GRU, nn.GRU), (RNN, nn.RNN)])
+def test_autocast_answers_in_bfloat16_and_keeps_parameters_and_gradients_in_float32(make, rival):
+    ours, theirs = make(5, 12, 2, backend="c"), rival(5, 12, 2)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(6, 4, 5)
+    exact = theirs.double()(x.double())[0]
+    exact.sum().backward()
+    for given in (x, x.to(HALF)):
+        with torch.autocast("cpu", HALF):
+            output, final = ours(given)
+            again, _ = ours(given, final)  # what came out goes in
+        states = final if isinstance(final, tuple) else (final,)
+        assert {v.dtype for v in (output, again, *states)} == {HALF}
+        ours.zero_grad()
+        output.float().sum().backward()
+        grads = {n: p.grad for n, p in ours.named_parameters()}
+        assert {g.dtype for g in grads.values()} == {torch.float32}
+        expected = {"output": exact.detach(), **{n: p.grad for n, p in theirs.named_parameters()}}
+        assert_near_in_bfloat16(expected, {"output": output.detach(), **grads})
+
+
+def test_autocast_leaves_float64_and_streams_alone():
+    layer = Recurrent("gru", 3, 8, backend="c", dtype=DOUBLE)
+    x = torch.randn(2, 4, 3, dtype=DOUBLE)
+    expected = layer(x)[0]
+    with torch.autocast("cpu", HALF):
+        assert_same_bits(layer(x)[0], expected)
+    with torch.autocast("cpu", HALF):
+        stream = layer.float().stream()
+    assert stream(torch.zeros(1, 3)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru-first", "mingru"])
+def test_a_stream_in_bfloat16_gives_the_bits_of_the_whole_sequence(name):
+    layer = Recurrent(name, 5, 17, 2, backend="c", dtype=HALF).eval()
+    x = torch.randn(1, 6, 5).to(HALF)
+    stream = layer.stream()
+    with torch.no_grad():
+        whole, last = layer(x)
+    got = torch.stack([stream(x[:, t]) for t in range(6)], 1)
+    assert got.dtype == HALF
+    assert_same_bits(got, whole)
+    for state, value in stream.state.items():
+        assert_same_bits(value, last[state])
+    stream.reset()
+    assert_same_bits(stream(x[:, 0]), whole[:, 0])
