@@ -28,6 +28,11 @@ COMMANDS = {
         "inspect",
         "See inside a model: gates, memory, gradients through time.",
     ),
+    "lab": (
+        "unrolled.cli.lab",
+        "app",
+        "Experiments with cells: gradients, memory, compare.",
+    ),
     "import": (
         "unrolled.cli.train",
         "import_",
