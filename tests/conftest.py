@@ -44,6 +44,7 @@ def pytest_configure(config):
             folder = Path(config.unrolled_home, name.lower())
             folder.mkdir()
             os.environ[name] = str(folder)
+        os.environ.pop("UNROLLED_KERNELS", None)
         os.environ["UNROLLED_LANG"] = "en"
         os.environ["MPLBACKEND"] = "Agg"
         os.environ["COLUMNS"] = "100"

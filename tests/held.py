@@ -28,7 +28,7 @@ def compiled_with(*flags):
         machine, flags=(*level, *flags), identity=f"{machine.identity} {' '.join(flags)}"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "compiler", lambda: other)
+        patch.setattr(build, "compiler", lambda *machine: other)
         yield other
 
 

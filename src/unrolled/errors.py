@@ -65,3 +65,7 @@ class TrainingError(UnrolledError):
 
 class UsageError(UnrolledError, ValueError):
     """An option or argument has a value it cannot have."""
+
+
+class BackendWarning(UserWarning):
+    """`auto` took a slower backend than the machine could have; says why."""

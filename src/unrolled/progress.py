@@ -57,8 +57,12 @@ class Report:
         )
 
     def ran(self, model: Any) -> None:
-        """Say which backends took the first step."""
+        """Say which backends took the first step, and why not faster ones."""
+        from unrolled.engine.backends import said  # this module is read where no PyTorch is
+
         self.line(tr("backend: {names}", names=backends(model)))
+        for reason in said():
+            self.line(reason)
 
     def logged(self, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
         """Say the loss of a step that is logged."""

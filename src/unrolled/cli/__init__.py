@@ -38,7 +38,11 @@ COMMANDS = {
         "import_",
         "Turn a PyTorch checkpoint into a model directory.",
     ),
-    "cells": ("unrolled.cli.cells", "app", "The catalogue of cells: list, show, check, new."),
+    "cells": (
+        "unrolled.cli.cells",
+        "app",
+        "The catalogue of cells: list, show, check, new, build.",
+    ),
     "data": ("unrolled.cli.data", "app", "Datasets by name: list, fetch, verify, show."),
     "bench": ("unrolled.cli.bench", "bench", "Time cells beside their rivals, in one run."),
     "doctor": ("unrolled.cli.doctor", "doctor", "Look at this machine: compiler, devices, fonts."),

@@ -10,6 +10,7 @@ import typer
 
 from unrolled.cells import find, names
 from unrolled.cells.paper import short
+from unrolled.cli.ahead import build
 from unrolled.engine.equations import equations, legend
 from unrolled.engine.trace import trace
 from unrolled.engine.traced import Traced
@@ -20,8 +21,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="The catalogue of cells: list, show, check, new.",
+    help="The catalogue of cells: list, show, check, new, build.",
 )
+app.command()(build)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 STAGES = ("equations", "trace", "derive", "plan", "c")

@@ -1,11 +1,14 @@
 """A call and the name of a backend come in; what it computed and what ran go out.
 
-A backend that was asked for by name never falls back; `auto` may, and says what ran.
+A backend that was asked for by name never falls back; `auto` may, and says what ran and why.
 """
 
+import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
-from ..errors import BackendError
+from ..errors import BackendError, BackendWarning
+from ..messages import tr, tr_error
 from . import compiled, kernels, reference
 from .call import Answer, Call
 
@@ -14,13 +17,32 @@ def _always(call: Call) -> str:
     return ""
 
 
-# name → (why it cannot run a call, or "", and how it runs one), in the order in which `auto` tries.
-BACKENDS: dict[str, tuple[Callable[[Call], str], Callable[[Call], Answer]]] = {
-    "c": (compiled.unfit, compiled.run),
-    "torch": (kernels.unfit, kernels.run),
-    "reference": (_always, reference.run),
+def _never(call: Call) -> BackendError | None:
+    return None
+
+
+class Backend(NamedTuple):
+    """One way to compute a call.
+
+    Args:
+        unfit: why it cannot run this call, or "".
+        run: runs it.
+        trouble: what is wrong with this machine, where it could run the call on another.
+    """
+
+    unfit: Callable[[Call], str]
+    run: Callable[[Call], Answer]
+    trouble: Callable[[Call], BackendError | None] = _never
+
+
+# In the order in which `auto` tries.
+BACKENDS: dict[str, Backend] = {
+    "c": Backend(compiled.unfit, compiled.run, compiled.trouble),
+    "torch": Backend(kernels.unfit, kernels.run),
+    "reference": Backend(_always, reference.run),
 }
 NAMES = ("auto", *BACKENDS)
+_SAID: list[str] = []  # what `auto` has warned of in this process
 
 
 def known(backend: str) -> str:
@@ -42,13 +64,46 @@ def run(backend: str, call: Call) -> tuple[Answer, str]:
 
     Raises:
         BackendError: the backend that was asked for cannot run it; says why.
+
+    Warns:
+        BackendWarning: `auto` takes a slower one for want of a compiler or of a kernel; said once.
     """
-    tried = list(BACKENDS) if backend == "auto" else [backend]
-    for name in tried:
-        unfit, compute = BACKENDS[name]
-        reason = unfit(call)
-        if not reason:
-            return compute(call), name
-    raise BackendError(
-        f"backend {backend!r}: {reason}", fix='Take backend="auto" or backend="reference".'
-    )
+    if backend != "auto":
+        chosen = BACKENDS[backend]
+        if reason := chosen.unfit(call):
+            raise BackendError(
+                f"backend {backend!r}: {reason}", fix='Take backend="auto" or backend="reference".'
+            )
+        return chosen.run(call), backend
+    troubles: list[BackendError] = []
+    for name, chosen in BACKENDS.items():
+        if chosen.unfit(call):
+            continue
+        if error := chosen.trouble(call):
+            troubles.append(error)
+            continue
+        for error in troubles:
+            _once(
+                tr("{trouble} Until then backend {name} runs.", trouble=tr_error(error), name=name)
+            )
+        if name == "reference" and call.x.device.type not in ("cpu", "meta"):
+            _once(
+                tr(
+                    "the cell {cell} has no kernel on {device}: it runs there as a loop",
+                    cell=call.traced.name,
+                    device=call.x.device.type,
+                )
+            )
+        return chosen.run(call), name
+    raise AssertionError("the reference runs everything")
+
+
+def said() -> tuple[str, ...]:
+    """What `auto` has warned of in this process, in the order of the warnings."""
+    return tuple(_SAID)
+
+
+def _once(text: str) -> None:
+    if text not in _SAID:
+        _SAID.append(text)
+        warnings.warn(text, BackendWarning, stacklevel=3)

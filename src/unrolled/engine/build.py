@@ -1,96 +1,30 @@
 """C comes in, a loaded library goes out: compiled once by the system's compiler, and cached.
 
-A library lies under a hash of everything that made it. It is written beside and renamed, so that
-processes that race all win and a crash leaves nothing that could be taken for one; a folder that
-others can write to is refused, and a library whose content has changed is built again.
+A library lies under a hash of everything that made it; a folder that others can write to is
+refused, and a library whose content has changed is built again.
 """
 
 import ctypes
 import functools
 import hashlib
 import json
-import os
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
 from pathlib import Path
-
-from platformdirs import user_cache_path
+from typing import Any
 
 from ..errors import BackendError
+from . import cache
+from .compiler import Compiler, compiler, system
 
-FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fPIC")
+__all__ = ["Compiler", "build", "cached", "compiler", "emitter_identity", "load"]
 
-
-@dataclass(frozen=True)
-class Compiler:
-    """A C compiler that was tried.
-
-    Args:
-        path: the program.
-        flags: what it is called with, `-fopenmp` where it has it.
-        registers: vector registers of the machine it compiles for.
-        identity: a hash of its version and of the machine.
-    """
-
-    path: str
-    flags: tuple[str, ...]
-    registers: int
-    identity: str
-
-
-@functools.cache
-def compiler() -> Compiler:
-    """The system's C compiler: `CC`, else cc, gcc or clang, tried once.
-
-    Raises:
-        BackendError: there is none, or it cannot build for this machine.
-    """
-    wanted = [os.environ["CC"]] if os.environ.get("CC") else ["cc", "gcc", "clang"]
-    path = next((p for p in map(shutil.which, wanted) if p), None)
-    if path is None:
-        raise BackendError(
-            "no C compiler",
-            expected=f"one of {', '.join(wanted)} on the PATH",
-            got="none",
-            fix='Install gcc or clang (or name one in CC), or take backend="reference".',
-        )
-    probe = _output([path, "-march=native", "-dM", "-E", "-x", "c", os.devnull])
-    version = _output([path, "--version"])
-    wide = "__AVX512F__" in probe or "__aarch64__" in probe
-    flags = (*FLAGS, "-fopenmp") if _has_openmp(path) else FLAGS
-    identity = hashlib.sha256(f"{version}{probe}{flags}".encode()).hexdigest()
-    return Compiler(path, flags, 32 if wide else 16, identity)
-
-
-def _output(command: list[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise BackendError(f"the compiler {command[0]} does not run", got=error) from None
-    if done.returncode:
-        raise BackendError(
-            f"the compiler {command[0]}",
-            expected=f"`{' '.join(command)}` to work",
-            got=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "an error",
-            fix="Install gcc or clang, or name one in CC.",
-        )
-    return done.stdout
-
-
-def _has_openmp(path: str) -> bool:
-    command = [path, "-fopenmp", "-E", "-x", "c", "-"]
-    source = "#include <omp.h>\n"
-    try:
-        done = subprocess.run(
-            command, input=source, capture_output=True, text=True, timeout=60, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
+WORK = ".building-"  # how folders are called in which a compiler is at work
+FULL = ("no space left", "file size limit", "disk quota")  # what compilers say of a full disk
+FORGOTTEN = 3600.0  # seconds after which such a folder is a crash's
 
 
 @functools.cache
@@ -103,56 +37,31 @@ def emitter_identity() -> str:
     return digest.hexdigest()
 
 
-def cache_folder() -> Path:
-    """Where libraries are kept: private to this user.
-
-    Raises:
-        BackendError: it cannot be made, or others could write to it.
-    """
-    folder = user_cache_path("unrolled") / "kernels"
+def cached(key: str, folder: Path | None = None) -> tuple[Path, dict[str, Any]] | None:
+    """The library and its layout under this key, if both are there, whole, and nobody else's."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = folder.stat()
-    except OSError as error:
-        raise BackendError(
-            f"the folder of compiled cells {folder}",
-            expected="a folder that can be written",
-            got=error.strerror or error,
-            fix="Set XDG_CACHE_HOME to one that can.",
-        ) from None
-    if os.name == "posix":
-        foreign = facts.st_uid != os.getuid()
-        open_to_others = stat.S_IMODE(facts.st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
-        if foreign or open_to_others:
-            raise BackendError(
-                f"the folder of compiled cells {folder}",
-                expected="a folder of yours that nobody else can write to",
-                got="somebody else's" if foreign else f"mode {stat.S_IMODE(facts.st_mode):o}",
-                fix=f"`chmod 700 {folder}`, or remove it.",
-            )
-    return folder
-
-
-def cached(key: str, folder: Path | None = None) -> tuple[Path, dict] | None:
-    """The library and its layout under this key, if both are there and whole."""
-    folder = folder or cache_folder()
-    library, facts = folder / f"{key}.so", folder / f"{key}.json"
-    try:
-        layout = json.loads(facts.read_text("utf-8"))
-        if hashlib.sha256(library.read_bytes()).hexdigest() == layout["sha256"]:
-            return library, layout
-    except (OSError, ValueError, KeyError, TypeError):
+        return cache.find(folder or cache.folder(), key)
+    except BackendError:
+        if folder is None:
+            cache.folder()  # where the folder itself is wrong, it says so
         return None
-    return None
 
 
-def build(key: str, source: str, layout: dict, folder: Path | None = None) -> Path:
+def build(
+    key: str,
+    source: str,
+    layout: dict[str, Any],
+    folder: Path | None = None,
+    found: Compiler | None = None,
+) -> Path:
     """Compile a file of C into the cache.
 
     Args:
         key: a hash of all that made the source.
         source: C.
         layout: what is kept beside the library, to call it without emitting again.
+        folder: another folder than the cache's.
+        found: another compiler than the system's for this machine.
 
     Returns:
         The library.
@@ -160,9 +69,11 @@ def build(key: str, source: str, layout: dict, folder: Path | None = None) -> Pa
     Raises:
         BackendError: the compiler refuses the source, or the disk is full.
     """
-    folder, found = folder or cache_folder(), compiler()
+    folder, found = folder or cache.folder(), found or compiler()
+    facts = {**layout, "system": system(), "needs": list(found.needs)}
     try:
-        with tempfile.TemporaryDirectory(dir=folder) as name:
+        _sweep(folder)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=WORK) as name:
             work = Path(name)
             (work / "cell.c").write_text(source, "utf-8")
             command = [found.path, *found.flags, "-shared", "cell.c", "-o", "cell.so", "-lm"]
@@ -170,23 +81,54 @@ def build(key: str, source: str, layout: dict, folder: Path | None = None) -> Pa
                 command, cwd=work, capture_output=True, text=True, timeout=300, check=False
             )
             if done.returncode:
-                kept = Path(tempfile.gettempdir()) / f"unrolled-{key[:12]}.c"
-                kept.write_text(source, "utf-8")
-                said = [line for line in done.stderr.splitlines() if "error" in line]
-                raise BackendError(
-                    f"the compiler refused {kept}",
-                    got=said[0] if said else f"exit code {done.returncode}",
-                    fix='Please report it; backend="reference" runs meanwhile.',
-                )
-            digest = hashlib.sha256((work / "cell.so").read_bytes()).hexdigest()
-            (work / "cell.json").write_text(json.dumps({**layout, "sha256": digest}), "utf-8")
-            (work / "cell.so").replace(folder / f"{key}.so")
-            (work / "cell.json").replace(folder / f"{key}.json")
-    except OSError as error:
+                raise _refused(key, source, done.stderr, done.returncode, folder)
+            content = (work / "cell.so").read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        made = cache.library(folder, key, digest)
+        cache.write(made, content)
+        facts["sha256"] = digest
+        cache.write(folder / f"{key}.json", json.dumps(facts).encode())
+    except subprocess.TimeoutExpired:
         raise BackendError(
-            f"compiling into {folder}", got=error.strerror or error, fix="Make room, or move it."
+            f"the compiler {found.path}", expected="an answer in 300 s", got="none"
         ) from None
-    return folder / f"{key}.so"
+    except OSError as error:
+        raise _no_room(folder, error.strerror or error) from None
+    return made
+
+
+def _refused(key: str, source: str, stderr: str, code: int, folder: Path) -> BackendError:
+    said = [line for line in stderr.splitlines() if "error" in line.lower()]
+    full = [line for line in stderr.splitlines() if any(word in line.lower() for word in FULL)]
+    if full:
+        return _no_room(folder, full[0])
+    kept = Path(tempfile.mkdtemp(prefix="unrolled-")) / f"{key}.c"
+    kept.write_text(source, "utf-8")
+    return BackendError(
+        f"the compiler refused {kept}",
+        got=said[0] if said else f"exit code {code}",
+        fix='Please report it; backend="reference" runs meanwhile.',
+    )
+
+
+def _no_room(folder: Path, why: object) -> BackendError:
+    return BackendError(
+        f"compiling into {folder}",
+        expected="a folder that can be written, with room",
+        got=why,
+        fix="Make room, or set XDG_CACHE_HOME to another folder.",
+    )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a crash left behind; nothing of it was ever loaded."""
+    for left in [*folder.glob(f"{WORK}*"), *folder.glob(".writing-*")]:
+        try:
+            if time.time() - left.stat().st_mtime < FORGOTTEN:
+                continue
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        except OSError:  # another process was faster
+            continue
 
 
 @functools.cache

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import BackendError
-from . import build
 from .call import Answer, Call, Params
 from .native import Kernel, kernel, loaded
 from .pool import Pool
 from .precision import precision
+from .traced import Traced
 
 POOL = Pool()
 FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
@@ -27,14 +27,24 @@ def unfit(call: Call) -> str:
         return f"it computes in floating point, and the parameters are {real}"
     if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
         return "it cannot be traced by an exporter"
-    if loaded(call.traced, _observed(call), real):
-        return ""
-    try:
-        build.compiler()
-        build.cache_folder()
-    except BackendError as error:
-        return str(error)
     return ""
+
+
+# What could not be made in this process, so that `auto` does not try at every call.
+_FAILED: dict[tuple[int, tuple[str, ...], torch.dtype], tuple[Traced, BackendError]] = {}
+
+
+def trouble(call: Call) -> BackendError | None:
+    """Why the cell of this call cannot be compiled here, tried once; `None` where it can."""
+    key = (id(call.traced), _observed(call), precision(call).real)
+    if loaded(*key):
+        return None
+    if key not in _FAILED:
+        try:
+            kernel(call.traced, *key[1:])
+        except BackendError as error:
+            _FAILED[key] = (call.traced, error)
+    return _FAILED[key][1] if key in _FAILED else None
 
 
 def _observed(call: Call) -> tuple[str, ...]:

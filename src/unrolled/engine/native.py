@@ -1,7 +1,7 @@
 """A traced cell comes in, its compiled library goes out, ready to be called.
 
-A kernel is found by a hash of the cell, the options and the machine; only where there is none are
-the passes run and the compiler called.
+A kernel is found by a hash of the cell, the options and the machine, first among those that were
+built ahead; only where there is none are the passes run and the compiler called.
 """
 
 import ctypes
@@ -9,12 +9,13 @@ import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import BackendError
-from . import build
+from . import build, cache, compiler
 from .traced import Traced, node_widths
 
 
@@ -40,6 +41,7 @@ class Kernel:
         return -(-n // self.lanes) * self.lanes
 
 
+Found = tuple[Path, dict[str, Any]]  # a library and its layout
 _KERNELS: dict[tuple[int, tuple[str, ...], torch.dtype], tuple[Traced, Kernel]] = {}
 
 
@@ -55,25 +57,83 @@ def kernel(traced: Traced, observed: tuple[str, ...], dtype: torch.dtype) -> Ker
     return _KERNELS[key][1]
 
 
-def loaded(traced: Traced, observed: tuple[str, ...], dtype: torch.dtype) -> bool:
-    """Whether this kernel is in memory, so that neither compiler nor cache is needed."""
-    return (id(traced), observed, dtype) in _KERNELS
+def loaded(identity: int, observed: tuple[str, ...], dtype: torch.dtype) -> bool:
+    """Whether the kernel of the cell with this `id` is in memory: nothing else is needed then."""
+    return (identity, observed, dtype) in _KERNELS
 
 
 def _make(traced: Traced, observed: tuple[str, ...], double: bool) -> Kernel:
-    machine = build.compiler()
-    described = json.dumps([traced.to_json(), observed, double], sort_keys=True)
-    identity = f"{build.emitter_identity()}{machine.identity}{described}"
-    key = f"{_slug(traced.name)}-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+    described = _described(traced, observed, double)
+    found, missed = _built_ahead(_key(traced, described))
+    if found is None:
+        found = _built(traced, observed, double, described, missed)
+    path, layout = found
+    return _loaded(str(path), json.dumps(layout))
+
+
+def _described(traced: Traced, observed: tuple[str, ...], double: bool) -> str:
+    return json.dumps([traced.to_json(), observed, double], sort_keys=True)
+
+
+def _key(traced: Traced, described: str, machine: str = "") -> str:
+    identity = f"{build.emitter_identity()}{machine}{described}"
+    return f"{_slug(traced.name)}-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+
+
+def _built_ahead(key: str) -> tuple[Found | None, str]:
+    """What `UNROLLED_KERNELS` has of this cell, or why nothing."""
+    folder = cache.ahead()
+    if folder is None:
+        return None, ""
+    found = cache.find(folder, key)
+    if found is None:
+        return None, f"{folder} has no such cell of this version"
+    unfit = compiler.unfit(found[1].get("system", ""), found[1].get("needs", []))
+    return (None, f"{folder}: {unfit}") if unfit else (found, "")
+
+
+def _built(traced, observed, double: bool, described: str, missed: str) -> Found:
+    """The cell from the cache, compiled where it is not there."""
+    try:
+        machine = build.compiler()
+    except BackendError as error:
+        got = f"{error.got}; {missed}" if missed else error.got
+        raise BackendError(error.what, expected=error.expected, got=got, fix=error.fix) from None
+    key = _key(traced, described, machine.identity)
     found = build.cached(key)
     if found is None:
         source, layout = emitted(traced, observed, double=double, registers=machine.registers)
         build.build(key, source, layout)
         found = build.cached(key)
-        if found is None:
-            raise BackendError(f"the compiled cell {key} vanished", fix="Try again.")
-    path, layout = found
-    return _loaded(str(path), json.dumps(layout))
+    if found is None:
+        raise BackendError(f"the compiled cell {key} vanished", fix="Try again.")
+    return found
+
+
+def build_ahead(
+    traced: Traced,
+    observed: tuple[str, ...],
+    dtype: torch.dtype,
+    folder: Path,
+    machine: str = "native",
+) -> Path:
+    """Compile a cell into a folder that `UNROLLED_KERNELS` will name, and return the library.
+
+    Args:
+        traced: the cell, options of the layer included.
+        observed: recorded values beside the first state.
+        dtype: what it computes in.
+        folder: where it goes.
+        machine: what it is for, as the compiler's `-march` says it.
+
+    Raises:
+        BackendError: there is no compiler, or it fails.
+    """
+    double = dtype == torch.float64
+    key = _key(traced, _described(traced, observed, double))
+    found = build.compiler(machine)
+    source, layout = emitted(traced, observed, double=double, registers=found.registers)
+    return build.build(key, source, layout, folder, found)
 
 
 def _slug(name: str) -> str:
@@ -140,7 +200,7 @@ def _loaded(path: str, described: str) -> Kernel:
     fields += [("lengths", ctypes.c_void_p)]
     fields += [(name, ctypes.c_void_p) for name in buffers]
     structure = type("Call", (ctypes.Structure,), {"_fields_": fields})
-    library = build.load(build.Path(path))
+    library = build.load(Path(path))
     for name in ("forward", "backward", "bind", "advance", "pack_size", "vector_reals"):
         function = getattr(library, name)
         function.restype = ctypes.c_long if name in ("pack_size", "vector_reals") else None

@@ -49,7 +49,7 @@ class Recurrent(Stack):
             arXiv:1607.06450).
         proj_size: P, width of the projected state, for cells whose step projects.
         learn_initial: whether the states before the first step are parameters.
-        backend: `auto`, `torch` or `reference`; one that is named never falls back.
+        backend: `auto`, `c`, `torch` or `reference`; one that is named never falls back.
 
     Raises:
         UsageError, CellError, ShapeError, BackendError: say what was expected, got, and the fix.

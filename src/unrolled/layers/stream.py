@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..engine.call import Call
-from ..engine.compiled import unfit
+from ..engine.compiled import trouble, unfit
 from ..engine.stream import BoundStream
 from ..errors import ShapeError
 from .parameters import effective
@@ -47,7 +47,8 @@ class Stream:
         calls = [self._call(k, like.new_zeros(1, batch, width)) for k, width in self._widths()]
         fits = layer.backend in ("auto", "c") and self._layer.cell.window == 1
         with torch.autocast(like.device.type, enabled=False):  # a stream has its parameters' dtype
-            if fits and not unfit(calls[0]):
+            fits = fits and not unfit(calls[0])
+            if fits and (layer.backend == "c" or not trouble(calls[0])):
                 self._bound = BoundStream(calls)
         self._state: States = dict(self._first)
 
