@@ -140,6 +140,16 @@ class Report:
             )
         )
 
+    def told(self, done: int, said: str) -> None:
+        """Say where work is that has no steps of its own: how much is done, and what it does."""
+        if not self.due():
+            return
+        self.said = time.monotonic()
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=done, description=said)
+            return
+        self.line(f"{said} ({100 * done // max(self.total, 1)} %)")
+
     def close(self) -> None:
         """Take the bar away; lines may follow."""
         if self.bar is not None:

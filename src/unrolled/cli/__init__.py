@@ -43,6 +43,11 @@ COMMANDS = {
         "app",
         "The catalogue of cells: list, show, check, new, build.",
     ),
+    "words": (
+        "unrolled.cli.words",
+        "app",
+        "Word vectors: what lies near, analogies, figures, a map.",
+    ),
     "data": ("unrolled.cli.data", "app", "Datasets by name: list, fetch, verify, show."),
     "bench": ("unrolled.cli.bench", "bench", "Time cells beside their rivals, in one run."),
     "doctor": ("unrolled.cli.doctor", "doctor", "Look at this machine: compiler, devices, fonts."),

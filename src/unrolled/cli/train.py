@@ -22,7 +22,8 @@ def train(
         str | None, typer.Argument(metavar="DATA", help="A dataset's name, or a path of yours.")
     ] = None,
     task: Annotated[
-        str | None, _Flag(help="What is learnt: classify, language, tag; default: the preset's.")
+        str | None,
+        _Flag(help="What is learnt: classify, language, tag, embed; default: the preset's."),
     ] = None,
     cell: Annotated[str | None, _Flag(help="A cell's name, or FILE.py:Class.")] = None,
     preset: Annotated[str | None, _Flag(help="Where options start from.")] = None,
@@ -105,7 +106,7 @@ def train(
     Options come from the preset, then --config, then --set and flags. Presets are
     plain files: notebook and notebook-tuned, mnist, digits, series; sst2, imdb, nsmc,
     pronouns, sentences; tinyshakespeare, ptb, pydocs, text; tags, conll2000,
-    ud-english-ewt, ud-korean-gsd.
+    ud-english-ewt, ud-korean-gsd; vectors, imdb-vectors.
     """
     from unrolled import train as training
     from unrolled.progress import Report
@@ -135,8 +136,28 @@ def train(
             assignments=assignments or (),
             flags=flags,
         )
-    network, dataset = build(source, recipe, data_dir=data_dir)
     report = Report(True, sys.stderr if as_json else sys.stdout)
+    command = _command(
+        source, task, preset, config, data_dir, out, {**flags, "size": size}, assignments or []
+    )
+    if recipe.task == "embed":
+        from unrolled.cli.embed import embed
+
+        if resume:
+            raise UsageError("--resume", expected="a network", got="the task embed")
+        embed(
+            source,
+            recipe,
+            directory,
+            data_dir=data_dir,
+            command=command,
+            report=report,
+            overwrite=overwrite,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
+        return
+    network, dataset = build(source, recipe, data_dir=data_dir)
     if dry_run:
         _rehearse(network, dataset, recipe, report, as_json, directory)
         return
@@ -148,9 +169,7 @@ def train(
         resume=resume,
         overwrite=overwrite,
         progress=report,
-        command=_command(
-            source, task, preset, config, data_dir, out, {**flags, "size": size}, assignments or []
-        ),
+        command=command,
         recipe={"source": source, "data_dir": data_dir, "options": recipe.to_json()},
     )
     if as_json:

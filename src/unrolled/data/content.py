@@ -1,16 +1,17 @@
-"""A path comes in; its content goes out, unzipped where it is gzipped, with its checksum."""
+"""A path comes in; its content goes out, unpacked where it is gzip or xz, with its checksum."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.errors import DataError
 
-_GZIP = b"\x1f\x8b"
+_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,20 @@ class Content:
 
 
 def content(path: Path, limit: int | None = None) -> Content:
-    """Read a file whole, unzipping it where its first bytes say that it is gzipped.
+    """Read a file whole, unpacking it where its first bytes say that it is gzip or xz.
 
     Args:
         path: what to read.
         limit: bytes of uncompressed content beyond which it is refused; None takes all.
 
     Raises:
-        DataError: it is absent, unreadable, empty, or its gzip stream is broken or too large.
+        DataError: it is absent, unreadable, empty, or its compressed stream is broken or too large.
     """
     data = stored(path)
     if data[:2] == _GZIP:
         data = _unzipped(path, data, limit)
+    elif data.startswith(_XZ):
+        data = _unpacked(path, data, limit)
     if limit is not None and len(data) > limit:
         raise DataError(
             str(path),
@@ -85,9 +88,14 @@ def head(path: Path, size: int) -> bytes:
         with path.open("rb") as raw:
             zipped = raw.read(2) == _GZIP
             raw.seek(0)
-            return gzip.GzipFile(fileobj=raw).read(size) if zipped else raw.read(size)
+            if zipped:
+                return gzip.GzipFile(fileobj=raw).read(size)
+            start = raw.read(size)
+            return start if not start.startswith(_XZ) else lzma.open(path).read(size)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise _broken(path) from None
+    except lzma.LZMAError:
+        raise _broken(path, "xz") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read", got=error.strerror or str(error)) from None
 
@@ -110,10 +118,23 @@ def _unzipped(path: Path, data: bytes, limit: int | None) -> bytes:
     return found
 
 
-def _broken(path: Path) -> DataError:
+def _unpacked(path: Path, data: bytes, limit: int | None) -> bytes:
+    reader = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
+    try:
+        found = reader.decompress(data, -1 if limit is None else limit + 1)
+        if limit is not None and len(found) == limit:
+            reader.decompress(b"", 1)  # what is left of the stream is its checksum
+    except lzma.LZMAError:
+        raise _broken(path, "xz") from None
+    if not reader.eof and (limit is None or len(found) <= limit):
+        raise _broken(path, "xz")
+    return found
+
+
+def _broken(path: Path, kind: str = "gzip") -> DataError:
     return DataError(
         str(path),
-        expected="a whole gzip file",
+        expected=f"a whole {kind} file",
         got="one that is cut off or damaged",
         fix="Get the file again: the copy did not finish.",
     )

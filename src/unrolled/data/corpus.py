@@ -295,7 +295,7 @@ def load_text(
     """
     known = DATASETS.get(str(name_or_path))
     if known is not None and known.form == "text":
-        return assemble(known.name, _named(known, data_dir), **options)
+        return assemble(known.name, published_passages(known, data_dir), **options)
     path = Path(name_or_path).expanduser()
     if not path.exists() and not any(mark in str(name_or_path) for mark in "/\\."):
         named(str(name_or_path))
@@ -326,7 +326,13 @@ def load_text(
     return assemble(str(name_or_path), passages, **options)
 
 
-def _named(facts: Named, data_dir: str | Path | None) -> dict[str, Passage]:
+def published_passages(facts: Named, data_dir: str | Path | None) -> dict[str, Passage]:
+    """The parts of a text that is known by name, as they are published.
+
+    Raises:
+        DataError: files are missing, broken, or not the published ones.
+        UsageError: a folder was given for a text that a library carries.
+    """
     if not facts.files:
         if data_dir is not None:
             raise UsageError(

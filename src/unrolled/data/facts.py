@@ -44,8 +44,8 @@ class Named:
         folders: names that this dataset's folder goes by on people's disks.
         licence: what its authors allow.
         paper: where it was published.
-        form: "images", "texts" (with labels), "text" (one whole), "tagged" (sentences) or
-            "generated".
+        form: "images", "texts" (with labels), "text" (one whole), "tagged" (sentences),
+            "generated", or "words" (what word vectors are measured on).
         carrier: what brings the data where it has no files.
         columns: of texts: the column of the text and that of the label.
     """

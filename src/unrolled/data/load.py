@@ -21,6 +21,13 @@ from .published import read_named
 from .reading import Column, Options, Parts, read_parts
 from .wording import TextPreparation
 
+# what is no examples with answers: its kind, and what it is for
+_OTHER_FORMS = {
+    "text": ("a text", "Train on it with: --task language"),
+    "tagged": ("tagged sentences", "Train on it with: --task tag"),
+    "words": ("what word vectors are measured on", "Measure vectors with: unrolled words eval"),
+}
+
 
 def load(
     name_or_path: str | Path,
@@ -134,12 +141,13 @@ def load(
     }
     if str(name_or_path) in DATASETS:
         facts = named(str(name_or_path))
-        if facts.form in ("text", "tagged"):
+        if facts.form in _OTHER_FORMS:
+            got, fix = _OTHER_FORMS[facts.form]
             raise UsageError(
                 f"{facts.name} as examples",
                 expected="a dataset of sequences with answers",
-                got="a text" if facts.form == "text" else "tagged sentences",
-                fix=f"Train on it with: --task {'language' if facts.form == 'text' else 'tag'}",
+                got=got,
+                fix=fix,
             )
         if isinstance(preparation, Preparation):
             options = _as_learnt(options, preparation)

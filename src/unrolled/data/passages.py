@@ -1,4 +1,4 @@
-"""A text file of any size comes in, gzipped or not; its characters go out, a piece at a time.
+"""A text file of any size comes in, gzip, xz or plain; its characters go out, a piece at a time.
 
 A byte-order mark is dropped, line ends become "\\n", and a byte that is no text is named with its
 line.
@@ -10,6 +10,7 @@ import codecs
 import gzip
 import hashlib
 import io
+import lzma
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -123,10 +124,11 @@ class Passage:
                 got=f"the byte 0x{byte:02x}",
                 fix="Say what the file is written in: --encoding cp949, latin-1, utf-16, …",
             ) from None
-        except (EOFError, gzip.BadGzipFile, zlib.error):
+        except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+            xz = isinstance(error, lzma.LZMAError) or self.source.suffix == ".xz"
             raise DataError(
                 self.name,
-                expected="a whole gzip file",
+                expected="a whole xz file" if xz else "a whole gzip file",
                 got="one that is cut off or damaged",
                 fix="Get the file again: the copy did not finish.",
             ) from None
@@ -168,5 +170,7 @@ def whole_lines(pieces: Iterable[str]) -> Iterator[str]:
 
 def _opened(path: Path) -> Any:
     with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if zipped else path.open("rb")
+        start = file.read(6)
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.open(path)
+    return lzma.open(path) if start == b"\xfd7zXZ\x00" else path.open("rb")

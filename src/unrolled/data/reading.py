@@ -127,7 +127,7 @@ def read_table_file(path: Path, options: Options) -> Raw:
 
 def ending_of(path: Path) -> str:
     """What kind of file its name says it is: ".csv" of both a.csv and a.csv.gz."""
-    inner = path.with_suffix("") if path.suffix == ".gz" else path
+    inner = path.with_suffix("") if path.suffix in (".gz", ".xz") else path
     return inner.suffix.lower()
 
 

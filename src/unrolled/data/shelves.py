@@ -56,7 +56,7 @@ def locate(named: Named, data_dir: str | Path | None = None) -> dict[str, Path] 
 
 
 def find_parts(folder: Path, files: Mapping[str, File] | None = None) -> dict[str, Path]:
-    """A dataset's files in a folder by part, however they are spelt; raw before gzipped.
+    """A dataset's files in a folder by part, however they are spelt; raw before compressed.
 
     Args:
         folder: where to look.
@@ -66,7 +66,7 @@ def find_parts(folder: Path, files: Mapping[str, File] | None = None) -> dict[st
     for part in files or PARTS:
         names = spellings(part)
         if files is not None and part not in PARTS:
-            names = (files[part].name, f"{files[part].name}.gz")
+            names = tuple(files[part].name + ending for ending in ("", ".gz", ".xz"))
         for name in names:
             if (folder / name).exists():
                 found[part] = folder / name

@@ -10,6 +10,7 @@ from unrolled.errors import CellError, ModelError, UnrolledError, UsageError
 
 # name: module and class; a task is imported when it is asked for
 TASKS = {
+    "embed": ("unrolled.tasks.embed", "Embed"),
     "classify": ("unrolled.tasks.classify", "Classify"),
     "language": ("unrolled.tasks.language", "Language"),
     "tag": ("unrolled.tasks.tag", "Tag"),
@@ -62,6 +63,14 @@ def load(
             f"{saved.directory / checkpoint.CONFIG} names a task that is not known",
             expected=", ".join(TASKS),
             got=repr(name[:40]),
+        )
+    if name == "embed":
+        raise ModelError(
+            f"{saved.directory} holds word vectors",
+            expected="a network that answers",
+            got="vectors",
+            fix="Ask them with: unrolled words near - or read them with "
+            "unrolled.text.read_vectors.",
         )
     from unrolled.optimise import choose_device
 

@@ -15,6 +15,7 @@ from unrolled.data.tagged import load_tagged
 from unrolled.errors import DataError, UsageError
 from unrolled.optimise import Settings
 from unrolled.tasks import find, presets
+from unrolled.tasks.word2vec import Options
 
 # What a section may say, and the value without a word; None: the reader of data decides.
 MODEL: dict[str, Any] = {
@@ -133,12 +134,23 @@ SENTENCES: dict[str, Any] = {
     "test": None,
     "encoding": "utf-8",
 }
+VECTORS: dict[str, Any] = {
+    name: default
+    for name, default in Options().to_json().items()
+    if name not in ("epochs", "lr", "seed")
+}
+LINES: dict[str, Any] = {"text": None, "encoding": "utf-8"}
 TRAINING: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
 SECTIONS = {"model": MODEL, "data": DATA, "training": TRAINING}
 TASKS = {
     "classify": SECTIONS,
     "language": {"model": LANGUAGE, "data": TEXT, "training": TRAINING},
     "tag": {"model": TAGGING, "data": SENTENCES, "training": TRAINING},
+    "embed": {
+        "model": VECTORS,
+        "data": LINES,
+        "training": {name: getattr(Options(), name) for name in ("epochs", "lr", "seed")},
+    },
 }
 # a number or a table; a name or a list; a number or "one-hot"
 _SEVERAL_KINDS = ("zoneout", "class_weights", "embedding")

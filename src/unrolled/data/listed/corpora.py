@@ -78,4 +78,24 @@ ENTRIES = (
         form="text",
         carrier="Python",
     ),
+    Named(
+        "imdb-unlabelled",
+        "50,000 reviews of films in English, without a label: to learn word vectors from",
+        (),
+        (11605173, 0),
+        0,
+        {
+            "text": File(
+                "imdb_unsup.txt",
+                66555274,
+                "ca99a46992fa892493d2617b55b12e30af60c3402aabf6b065cfdfb7bc585d68",
+            )
+        },
+        (),
+        ("imdb-unlabelled", "word2vec", "imdb"),
+        "research use; the texts belong to their authors",
+        "Maas, Daly, Pham, Huang, Ng, Potts. Learning word vectors for sentiment analysis. "
+        "ACL, 2011.",
+        form="text",
+    ),
 )

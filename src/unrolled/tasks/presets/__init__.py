@@ -11,7 +11,12 @@ from typing import Any
 from unrolled.errors import UsageError
 
 FOLDER = Path(__file__).parent
-_STARTS = {"classify": "series", "language": "text", "tag": "tags"}  # for data of one's own
+_STARTS = {
+    "classify": "series",
+    "language": "text",
+    "tag": "tags",
+    "embed": "vectors",
+}  # for data of one's own
 
 
 def names() -> list[str]:

@@ -1,0 +1,329 @@
+"""Texts and options come in; a vector for each frequent word goes out, learnt by gensim's word2vec.
+
+The texts are written once as a file of words, which gensim's threads read without Python; so they
+may be larger than memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from unrolled.data.lines import Lines
+from unrolled.errors import DataError, UsageError
+from unrolled.messages import tr
+from unrolled.text.tokenizer import FORMS, normalised
+from unrolled.text.words import SPLITS, split
+
+METHODS = ("skip-gram", "cbow")
+OUTPUTS = ("input", "mean")
+_LONGEST = 200  # letters of a word: a longer one is a piece of a file that is no text
+
+
+@dataclass(frozen=True)
+class Options:
+    """How vectors are learnt; every value is checked here.
+
+    Args:
+        method: "skip-gram" (each word says its neighbours) or "cbow" (the neighbours say the word).
+        embedding: E, numbers a word.
+        window: words on each side that are neighbours, at most: each time a number up to it is
+            drawn.
+        negative: words drawn against each true one.
+        exponent: the power of a word's frequency by which they are drawn.
+        sample: frequent words are read less: those with a larger share than about this.
+        least: how often a word has to be seen to get a vector.
+        vocabulary: the most words, the most frequent ones; 0 for all.
+        lower: whether letters are made small.
+        form: Unicode's, as for tokenizers.
+        split_at: "words" (punctuation apart) or "blanks".
+        punctuation: whether signs get vectors too; without, and tags of HTML in any case, they are
+            left out of the text.
+        output: "input" vectors, as word2vec gives them, or the "mean" of input and output vectors.
+        centred: whether the mean of all vectors is subtracted in the end.
+        components: how many of their principal components are taken out as well (all but the top:
+            Mu and Viswanath 2018, arXiv:1702.01417).
+        epochs: passes over the texts.
+        lr: learning rate at the start; it falls to almost 0.
+        seed: of the first vectors and all draws.
+        threads: that learn at once. With one, a seed gives the same bits every time; several write
+            over each other, and no two runs are alike.
+
+    Raises:
+        UsageError: a value that it cannot have.
+
+    Example:
+        >>> Options(window=0)
+        Traceback (most recent call last):
+        unrolled.errors.UsageError: window: expected a whole number of at least 1, got 0.
+    """
+
+    method: str = "skip-gram"
+    embedding: int = 100
+    window: int = 5
+    negative: int = 5
+    exponent: float = 0.75
+    sample: float = 1e-3
+    least: int = 5
+    vocabulary: int = 0
+    lower: bool = True
+    form: str = "NFC"
+    split_at: str = "words"
+    punctuation: bool = False
+    output: str = "input"
+    centred: bool = False
+    components: int = 0
+    epochs: int = 5
+    lr: float = 0.025
+    seed: int = 0
+    threads: int = 1
+
+    def __post_init__(self):
+        for name, known in (
+            ("method", METHODS), ("output", OUTPUTS), ("form", FORMS), ("split_at", SPLITS),
+        ):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise UsageError(name, expected=" or ".join(known), got=repr(getattr(self, name)))
+        for name in ("embedding", "window", "negative", "least", "epochs", "threads"):
+            _whole(name, getattr(self, name), 1)
+        for name in ("vocabulary", "components", "seed"):
+            _whole(name, getattr(self, name), 0)
+        for name in ("lower", "punctuation", "centred"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(name, expected="true or false", got=repr(getattr(self, name)))
+        for name, low, high in (("exponent", -2, 2), ("sample", 0, 1), ("lr", 0, 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not low <= value <= high:
+                raise UsageError(name, expected=f"a number from {low} to {high}", got=repr(value))
+        if self.components and not self.centred:
+            raise UsageError(
+                "components", expected="0 without centred", got=self.components,
+                fix="Say centred=true too.",
+            )  # fmt: skip
+        if self.components >= self.embedding:
+            raise UsageError(
+                "components", expected=f"fewer than the {self.embedding} numbers a word",
+                got=self.components,
+            )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+
+class Learnt(NamedTuple):
+    """What came out: words, the most frequent first, their counts and vectors, and the figures."""
+
+    words: list[str]
+    counts: np.ndarray
+    values: np.ndarray
+    facts: dict[str, Any]
+    epochs: list[dict[str, Any]]
+
+
+def words_of(text: str, options: Options) -> list[str]:
+    """The words of a text as they are learnt.
+
+    Example:
+        >>> words_of("The film isn't bad.<br />Go!", Options())
+        ['the', 'film', "isn't", 'bad', 'go']
+        >>> words_of("재밌다!", Options(punctuation=True))
+        ['재밌다', '!']
+    """
+    found = split(normalised(text, lower=options.lower, form=options.form), options.split_at)
+    if options.split_at == "blanks":
+        return [word for word in found if len(word) <= _LONGEST]
+    return [
+        word
+        for word in found
+        if len(word) <= _LONGEST
+        and (word[0].isalnum() or word[0] == "_" or (options.punctuation and len(word) == 1))
+    ]
+
+
+def learn(
+    lines: Lines, options: Options, told: Callable[[float, str], Any] | None = None
+) -> Learnt:
+    """Learn a vector for each word that is frequent enough.
+
+    Args:
+        lines: the texts; read once.
+        options: how.
+        told: called with the share of the work that is done, and what is going on in words.
+
+    Raises:
+        DataError: too few words are frequent enough.
+        UsageError: gensim is not installed.
+    """
+    told = told or (lambda share, what: None)
+    model_class = _gensim()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="unrolled-") as folder:
+        path = Path(folder, "words.txt")
+        counts, texts = _write(path, lines, options, told)
+        kept = _kept(counts, options, lines.name)
+        total, read = sum(counts.values()), time.monotonic() - began
+        rows: list[dict[str, Any]] = []
+        model = model_class(
+            vector_size=options.embedding,
+            sg=int(options.method == "skip-gram"),
+            window=options.window,
+            negative=options.negative,
+            ns_exponent=options.exponent,
+            sample=options.sample,
+            min_count=1,
+            alpha=options.lr,
+            seed=options.seed,
+            workers=options.threads,
+        )
+        model.follow(rows, options.epochs, told)
+        model.build_vocab_from_freq(kept, corpus_count=texts)
+        model.train(
+            corpus_file=str(path),
+            total_examples=texts,
+            total_words=total,
+            epochs=options.epochs,
+            report_delay=0.5,
+        )
+    values = model.wv.vectors
+    if options.output == "mean":
+        values = (values + model.syn1neg) / 2
+    if not np.isfinite(values).all():
+        raise UsageError(
+            "the vectors", expected="finite numbers", got="others", fix="Lower the rate: --lr"
+        )
+    values = without_common(values, options.components) if options.centred else values
+    words = list(model.wv.index_to_key)
+    facts = {
+        "texts": texts,
+        "running_words": total,
+        "words": len(words),
+        "covered": sum(kept.values()) / total,
+        "seconds": round(time.monotonic() - began, 2),
+        "seconds_reading": round(read, 2),
+    }
+    return Learnt(
+        words,
+        np.array([kept[word] for word in words], np.int64),
+        np.ascontiguousarray(values, np.float32),
+        facts,
+        rows,
+    )
+
+
+def without_common(values: np.ndarray, components: int = 0) -> np.ndarray:
+    """Vectors without what all have in common: their mean, and their first principal components.
+
+    Args:
+        values: (V, E).
+        components: how many.
+
+    Source: Mu and Viswanath 2018, arXiv:1702.01417.
+
+    Example:
+        >>> without_common(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
+        [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    centred = values - values.mean(axis=0)
+    if components:
+        product = centred.T.astype(np.float64) @ centred
+        _, directions = np.linalg.eigh(product)
+        top = directions[:, -components:].astype(values.dtype)
+        centred = centred - centred @ top @ top.T
+    return centred
+
+
+def _write(
+    path: Path, lines: Lines, options: Options, told: Callable[[float, str], Any]
+) -> tuple[Counter[str], int]:
+    if lines.in_words and options.split_at == "words":
+        options = Options(**{**asdict(options), "split_at": "blanks"})
+    counts: Counter[str] = Counter()
+    texts = 0
+    with path.open("w", encoding="utf-8") as file:
+        for text in lines:
+            words = words_of(text, options)
+            if words:
+                counts.update(words)
+                file.write(" ".join(words) + "\n")
+                texts += 1
+                if texts % 5000 == 0:
+                    told(0.0, tr("{count} texts read", count=f"{texts:,}"))
+    return counts, texts
+
+
+def _kept(counts: Counter[str], options: Options, name: str) -> dict[str, int]:
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    frequent = {word: count for word, count in ranked if count >= options.least}
+    if len(frequent) < 2:
+        most = ranked[0][1] if ranked else 0
+        raise DataError(
+            f"the words of {name}",
+            expected=f"at least 2 that are seen {options.least} times",
+            got=f"{len(ranked)} words, the most frequent {most} times",
+            fix="Give more text, or ask for less: --set least=1",
+        )
+    if options.vocabulary:
+        frequent = dict(list(frequent.items())[: max(options.vocabulary, 2)])
+    return frequent
+
+
+def _gensim() -> Any:
+    """gensim's Word2Vec, which says how far it is."""
+    try:
+        from gensim.models import Word2Vec
+    except ImportError:
+        raise UsageError(
+            "word vectors",
+            expected="the package gensim",
+            got="none installed",
+            fix="pip install 'unrolled[words]'",
+        ) from None
+    logging.getLogger("gensim").setLevel(logging.ERROR)
+
+    class Following(Word2Vec):
+        """Word2Vec whose progress and epochs are heard of."""
+
+        def follow(self, rows: list[dict[str, Any]], epochs: int, told: Callable) -> None:
+            """Say progress to `told`, and add a row for each epoch."""
+            self._rows, self._epochs, self._told = rows, epochs, told
+
+        def _log_progress(  # what gensim calls twice a second
+            self, job_queue, progress_queue, cur_epoch, example_count, total_examples,
+            raw_word_count, total_words, trained_word_count, elapsed,
+        ):  # fmt: skip
+            share = (cur_epoch + min(raw_word_count / total_words, 1)) / self._epochs
+            said = tr(
+                "epoch {epoch}/{epochs}, {rate} words/s",
+                epoch=cur_epoch + 1,
+                epochs=self._epochs,
+                rate=f"{raw_word_count / max(elapsed, 1e-9):,.0f}",
+            )
+            self._told(share, said)
+
+        def _log_epoch_end(
+            self, cur_epoch, example_count, total_examples, raw_word_count, total_words,
+            trained_word_count, elapsed, is_corpus_file_mode,
+        ):  # fmt: skip
+            row = {
+                "epoch": cur_epoch + 1,
+                "words": int(raw_word_count),
+                "trained_words": int(trained_word_count),
+                "seconds": round(elapsed, 3),
+            }
+            self._rows.append(row)
+
+    return Following
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if type(value) is not int or not least <= value < 2**31:
+        raise UsageError(name, expected=f"a whole number of at least {least}", got=repr(value))
