@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from unrolled.data import Batch
 from unrolled.errors import TrainingError, UsageError
 from unrolled.messages import tr
 from unrolled.optimise import Settings
@@ -86,7 +85,7 @@ class GradientWatch:
     """How far gradients reach while a network trains: a row in the log now and then, and an alarm.
 
     It looks at the first sequences of a batch, in evaluation, and draws no random number: training
-    goes on to the same bits as without it.
+    goes on to the same bits as without it. A task's `peek(batch, count)` gives the loss of these.
     """
 
     every, few = 25, 4  # steps between two looks; sequences of a look
@@ -100,21 +99,22 @@ class GradientWatch:
         """Look, if it is time to, at the step about to be taken.
 
         Raises:
-            UsageError: the task's batches are not sequences with targets.
+            UsageError: the task cannot be looked at while it trains.
         """
         if not self.wanted or place.step % self.every:
             return
-        if not isinstance(batch, Batch):
+        peek = getattr(self.task, "peek", None)
+        if peek is None:
             raise UsageError(
-                "watch", expected="a task that answers once a sequence", got=self.task.name
+                "watch", expected="none, for this task", got="gradients", fix="Leave it out."
             )
         from unrolled.inspect import flow, trace
         from unrolled.inspect.flows import table
 
-        kept: list[Any] = [None if v is None else v[: self.few] for v in batch]
-        some = Batch(*kept)
+        model, loss = self.task.model, peek(batch, self.few)
+        only = "recurrent" if hasattr(model, "recurrent") else None
         seen = trace(
-            self.task.model, some.inputs, run=lambda _: self.task.loss(some)[0], loss=lambda r: r
+            model, batch.inputs[: self.few], run=lambda _: loss(), loss=lambda r: r, only=only
         )
         found = [flow(layer) for layer in seen.layers]
         self.log.add(

@@ -3,6 +3,7 @@ pictures, tables, or one report.
 """
 
 import json
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -17,8 +18,18 @@ def inspect(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model directory.")],
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="An image, a folder, a table, .npy or .npz."),
+        typer.Argument(
+            metavar="INPUT...",
+            help="An image, a folder, a table, .npy or .npz; a text, or a file of it.",
+        ),
     ],
+    why: Annotated[
+        str | None, _Flag(help="What each step had a part in: gradient, integrated, occlusion.")
+    ] = None,
+    at: Annotated[
+        int | None, _Flag(help="The word or token, from 1, whose answer alone is meant.")
+    ] = None,
+    picture: Annotated[str | None, _Flag(metavar="FILE.png", help="Draw what is shown.")] = None,
     report: Annotated[
         str | None, _Flag(metavar="FILE.html", help="Write everything as one page.")
     ] = None,
@@ -46,6 +57,7 @@ def inspect(
     ] = None,
     example: Annotated[int, _Flag(help="Which of the inputs is drawn and walked, from 0.")] = 0,
     count: Annotated[int, _Flag(min=1, max=64, help="How many inputs are looked at.")] = 16,
+    length: Annotated[int, _Flag(min=1, help="Tokens of a text that are read.")] = 2000,
     dark: Annotated[bool, _Flag("--dark", help="The picture for a dark screen.")] = False,
     resize: Annotated[bool, _Flag("--resize", help="Bring images to the size.")] = False,
     which: Annotated[str, _Flag(help="The best weights, or the last.")] = "best",
@@ -58,17 +70,19 @@ def inspect(
     gates do, and which units remember longest.
     """
     from unrolled import tasks
+    from unrolled.cli import looked
     from unrolled.inspect import save_arrays, save_table
-    from unrolled.tasks.looking import look
+    from unrolled.tasks.looking import look, looked_at
 
     task = tasks.load(model, which=which, device="cpu", backend=backend)
-    inputs, ids = _read(task, sources, resize, count)
+    inputs, ids = looked.read(task, sources, resize=resize, count=count, length=length)
     if not 0 <= example < len(ids):
         raise UsageError("--example", expected=f"0 to {len(ids) - 1}", got=example)
-    seen = look(task, inputs, target=target, ids=ids)
+    seen = look(task, inputs, target=target, at=at, ids=ids)
+    parts = looked_at(task, inputs, why, target=target, at=at) if why else None
     chosen = seen[layer] if layer else seen.layers[-1]
     if as_json:
-        typer.echo(json.dumps(_facts(seen), ensure_ascii=False))
+        typer.echo(json.dumps(_facts(seen, parts), ensure_ascii=False))
     elif step is not None or unit is not None:
         _step(chosen, example, step, unit)
     elif walk:
@@ -78,15 +92,21 @@ def inspect(
         typer.echo(walk_text(walked(chosen, example)))
     elif truncate:
         _truncate(chosen, example)
+    elif parts is not None:
+        size = int(seen.lengths[example])
+        looked.say_parts(parts, seen.tokens[example], seen.joiner, example, size)
     else:
-        _summary(task, seen, [chosen] if layer else seen.layers)
+        _summary(task, seen, [chosen] if layer else seen.layers, example)
     written: list[Any] = []
+    if picture is not None:
+        written.append(_draw(picture, _drawing(seen, chosen, parts, example), dark))
     if arrays is not None:
         written.append(save_arrays(seen, arrays))
     if table is not None:
         written.append(save_table(seen, table, units=units))
     if topology is not None:
-        written.append(_draw_topology(seen, topology, example, dark))
+        drawing = partial(_topology, seen, example)
+        written.append(_draw(topology, drawing, dark))
     if report is not None:
         from unrolled.inspect.report import save_report
 
@@ -94,19 +114,6 @@ def inspect(
         written.append(save_report(seen, report, title=title, b=example, step=step, unit=unit))
     for path in written:
         typer.echo(str(path), err=as_json)
-
-
-def _read(task, sources: list[str], resize: bool, count: int):
-    """The first examples of all inputs, and their names."""
-    from unrolled.data import read_inputs
-
-    rows: list[Any] = []
-    ids: list[str] = []
-    for source in sources:
-        some, names = read_inputs(source, task.preparation, resize=resize)
-        rows += list(some)[: count - len(rows)]
-        ids += names[: count - len(ids)]
-    return rows, ids
 
 
 def _step(layer, example: int, step: int | None, unit: int | None) -> None:
@@ -129,7 +136,8 @@ def _truncate(layer, example: int) -> None:
         typer.echo(f"{cut.k:>6}{angle:>18}{cut.length:>12.4f}")
 
 
-def _summary(task, seen, layers) -> None:
+def _summary(task, seen, layers, example: int) -> None:
+    from unrolled.cli.looked import say_steps
     from unrolled.inspect import flow, statistics
     from unrolled.inspect import units as ranked
     from unrolled.inspect.words import said
@@ -137,6 +145,7 @@ def _summary(task, seen, layers) -> None:
     typer.echo(task.describe())
     for name, answer in list(zip(seen.ids, seen.answers, strict=True))[:8]:
         typer.echo(f"  {name}: {answer}")
+    say_steps(seen, seen.joiner, example)
     for layer in layers:
         found = flow(layer)
         typer.echo("")
@@ -161,7 +170,7 @@ def _summary(task, seen, layers) -> None:
             typer.echo(f"  {tr('hardly moving')}: {', '.join(dead[:8])}{more}")
 
 
-def _facts(seen) -> dict[str, Any]:
+def _facts(seen, parts=None) -> dict[str, Any]:
     from dataclasses import asdict
 
     from unrolled.inspect import flow, statistics
@@ -176,17 +185,53 @@ def _facts(seen) -> dict[str, Any]:
             {**asdict(u), "steps": None if u.steps == float("inf") else u.steps}
             for u in ranked(layer)
         ]
-    return {"ids": seen.ids, "answers": seen.answers, "about": seen.about, "layers": rows}
+    facts = {"ids": seen.ids, "answers": seen.answers, "about": seen.about, "layers": rows}
+    if seen.told:
+        facts |= {"tokens": seen.tokens, "told": _without_nan(seen.told)}
+    if parts is not None:
+        cut = [row[:n].tolist() for row, n in zip(parts.parts, seen.lengths, strict=True)]
+        facts["why"] = {"method": parts.method, "parts": cut, "score": parts.score.tolist(),
+                        "empty": parts.empty.tolist()}  # fmt: skip
+    return facts
 
 
-def _draw_topology(seen, path: str, example: int, dark: bool):
+def _without_nan(told: dict[str, list[list[Any]]]) -> dict[str, list[list[Any]]]:
+    """Facts that JSON can hold: a number that is none is null."""
+    return {k: [[None if v != v else v for v in row] for row in rows] for k, rows in told.items()}
+
+
+def _topology(seen, example: int, style):
+    from unrolled.inspect.pictures import topology
+
+    return topology(seen, style, example)
+
+
+def _drawing(seen, layer, parts, example: int):
+    """From a style to the picture of what the command shows."""
+    from unrolled.cli.looked import METHODS
+    from unrolled.inspect import pictures
+
+    size, tokens = int(seen.lengths[example]), seen.tokens[example]
+    if parts is not None:
+        title, values = tr(METHODS[parts.method]), parts.parts[example, :size]
+        if seen.x_gradient is not None and parts.features is not None:
+            x, features = seen.x[example, :size], parts.features[example, :size]
+            return lambda style: pictures.features(x, features, style, title=title)
+        return lambda style: pictures.steps(
+            values, style, tokens=tokens, title=title, label=tr("part of the score")
+        )
+    if "likeliest" in seen.told:
+        return lambda style: pictures.surprise(seen, style, example)
+    return lambda style: pictures.values(layer, style, example, tokens)
+
+
+def _draw(path: str, drawing, dark: bool):
     from pathlib import Path
 
-    from unrolled.inspect.pictures import Style, png, topology
+    from unrolled.inspect.pictures import Style, png
     from unrolled.inspect.pictures.style import missing_font
     from unrolled.inspect.tables import written
 
     if words := missing_font():
         typer.echo(words, err=True)
-    data = png(lambda style: topology(seen, style, example), Style(dark))
-    return written(Path(path).expanduser(), data)
+    return written(Path(path).expanduser(), png(drawing, Style(dark)))

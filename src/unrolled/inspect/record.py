@@ -228,10 +228,14 @@ def recurrent_layers(module: nn.Module) -> dict[str, Stack]:
 
 
 @contextmanager
-def recording(module: nn.Module) -> Iterator[list[Pass]]:
+def recording(module: nn.Module, only: str | None = None) -> Iterator[list[Pass]]:
     """Record every call of the recurrent layers inside `module` that is made in this block.
 
     Where gradients are asked for inside the block too, backends tell what they know of those.
+
+    Args:
+        module: what holds the layers.
+        only: the name of the one that is recorded; None records all.
 
     Raises:
         UsageError: there is no such layer.
@@ -245,6 +249,9 @@ def recording(module: nn.Module) -> Iterator[list[Pass]]:
         ('l0', 5)
     """
     layers = recurrent_layers(module)
+    if only is not None and only not in layers:
+        raise UsageError("only", expected=f"one of {', '.join(layers)}", got=repr(only))
+    layers = {name: layer for name, layer in layers.items() if only in (None, name)}
     passes: list[Pass] = []
     by_weight: dict[int, Pass] = {}
     alone = len(layers) == 1  # then its place in the module tells nothing

@@ -5,6 +5,7 @@ recorded there, and the derivative of the loss by each state follows from that r
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,7 +21,7 @@ from ..layers import Recurrent
 from ..layers.stack import Stack
 from . import words
 from .adjoint import Adjoint, Values
-from .record import Pass, recording
+from .record import Pass, recording, recurrent_layers
 
 
 class LayerTrace:
@@ -141,6 +142,10 @@ class Trace:
         about: what the loss is, in words.
         result: what the module returned.
         answers: the same in words, for each sequence, where a task gave them.
+        read: what the lowest layer read (B, T, I): x itself, or the vectors of tokens;
+            `read_gradient` ∂L/∂ of it. None where it was not one batch of sequences.
+        told: what a task says of each step, name → a list of values for each sequence.
+        joiner: what stands between two tokens where they are written in a row.
     """
 
     layers: list[LayerTrace]
@@ -154,6 +159,10 @@ class Trace:
     about: str = ""
     result: Any = None
     answers: list[str] = field(default_factory=list)
+    read: np.ndarray | None = None
+    read_gradient: np.ndarray | None = None
+    told: dict[str, list[list[Any]]] = field(default_factory=dict)
+    joiner: str = " "
 
     def __getitem__(self, title: str) -> LayerTrace:
         """A layer by its title, such as `l0` or `l1_reverse`; its first call where there are more.
@@ -173,7 +182,8 @@ class Trace:
         return self.layers[0].one.steps
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All of it by name: `l0.f`, `l0.d_c` (∂L/∂c), `x`, `lengths`, `ids`, `tokens`."""
+        """All of it by name: `l0.f`, `l0.d_c` (∂L/∂c), `x`, `lengths`, `ids`, `tokens`; what the
+        lowest layer read and its gradient, where x is numbers of tokens; and what a task told."""
         found: dict[str, np.ndarray] = {
             "x": self.x,
             "lengths": self.lengths,
@@ -182,6 +192,14 @@ class Trace:
         }
         if self.x_gradient is not None:
             found["d_x"] = self.x_gradient
+        elif self.read is not None and self.read_gradient is not None:
+            found |= {"read": self.read, "d_read": self.read_gradient}
+        for name, rows in self.told.items():
+            kind = str if any(isinstance(v, str) for row in rows for v in row) else float
+            empty = "" if kind is str else np.nan
+            found[name] = np.array(
+                [list(row) + [empty] * (self.steps - len(row)) for row in rows], kind
+            )
         for title, layer in self._titled():
             found |= {f"{title}.{name}": layer[name] for name in layer.names}
             if layer.direct is not None:
@@ -250,6 +268,7 @@ def trace(
     ids: Sequence[str] | None = None,
     tokens: Sequence[Sequence[str]] | None = None,
     about: str = "",
+    only: str | None = None,
 ) -> Trace:
     """Run a module on a batch and look at every step of every recurrent layer inside it.
 
@@ -264,6 +283,7 @@ def trace(
             not it.
         ids: a name for each sequence; tokens: what stands at each of its steps, in words.
         about: what the loss is, in words.
+        only: the name of the recurrent layer that is looked at; None looks at all.
 
     Raises:
         UsageError: there is no recurrent layer of unrolled inside, or it never ran.
@@ -281,7 +301,7 @@ def trace(
     training = module.training
     module.eval()
     try:
-        with torch.enable_grad(), recording(module) as passes:
+        with torch.enable_grad(), recording(module, only) as passes, reading(module, only) as reads:
             result = run(given) if run is not None else _called(module, given, lengths)
             if not passes:
                 raise UsageError("the module", expected="a call of its recurrent layer", got="none")
@@ -289,8 +309,8 @@ def trace(
             if loss is not None:
                 measure = _default_loss(module, lengths) if isinstance(loss, str) else loss
                 value = measure(result)
-            return _collected(module, passes, value, x, given if real else None, ids, tokens, about,
-                              result)  # fmt: skip
+            return _collected(module, passes, reads, value, x, given if real else None, ids, tokens,
+                              about, result)  # fmt: skip
     finally:
         module.train(training)
 
@@ -321,11 +341,14 @@ def _default_loss(module: nn.Module, lengths: Any) -> Callable[[Any], Tensor]:
     return half_square
 
 
-def _collected(module, passes: list[Pass], value, x, given, ids, tokens, about, result) -> Trace:
+def _collected(
+    module, passes: list[Pass], reads, value, x, given, ids, tokens, about, result
+) -> Trace:
     parameters = {k: p for k, p in module.named_parameters() if p.requires_grad}
     found: list[LayerTrace] = []
     sums: dict[str, Tensor] = {}
-    x_gradient = None
+    x_gradient = read_gradient = None
+    read = reads[0] if len(reads) == 1 else None
     if value is None:
         found = [LayerTrace(one, None) for one in passes]
     else:
@@ -333,7 +356,8 @@ def _collected(module, passes: list[Pass], value, x, given, ids, tokens, about, 
             raise ShapeError("the loss", expected="a number", got=f"shape {tuple(value.shape)}")
         ends = [e for one in passes
                 for e in (one.output, *one.finals.values(), *one.observed.values())]  # fmt: skip
-        leaves = [*ends, *parameters.values(), *([given] if given is not None else [])]
+        firsts = [v for v in (given, read) if v is not None]
+        leaves = [*ends, *parameters.values(), *firsts]
         grads = iter(torch.autograd.grad(value, leaves, allow_unused=True))
         for one in passes:
             found.append(LayerTrace(one, _direct(one, grads)))
@@ -343,6 +367,9 @@ def _collected(module, passes: list[Pass], value, x, given, ids, tokens, about, 
         if given is not None:
             grad = next(grads)
             x_gradient = (torch.zeros_like(given) if grad is None else grad).numpy()
+        if read is not None:
+            grad = next(grads)
+            read_gradient = (torch.zeros_like(read) if grad is None else grad).numpy()
     for one in passes:  # the graph of autograd has done its work: its memory goes
         one.output, one.finals, one.observed = one.output.detach(), {}, {}
         one.call.x = one.call.x.detach()
@@ -361,7 +388,41 @@ def _collected(module, passes: list[Pass], value, x, given, ids, tokens, about, 
         sums,
         about,
         result,
+        read=None if read is None else read.detach().numpy(),
+        read_gradient=read_gradient,
     )
+
+
+@contextmanager
+def reading(module: nn.Module, only: str | None = None) -> Iterator[list[Tensor]]:
+    """Keep what the first recurrent layer that runs in this block reads, (B, T, I), each time.
+
+    Args:
+        module: what holds the layers.
+        only: the name of the layer that is meant; None takes the first that runs.
+    """
+    layers = recurrent_layers(module)
+    reads: list[Tensor] = []
+    first: list[nn.Module] = []
+
+    def keep(layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        x = args[0] if args else None
+        first.append(layer)
+        if not isinstance(x, Tensor) or x.dim() != 3 or layer is not first[0]:
+            return None
+        batch_first = getattr(layer, "batch_first", True)
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        x = x if batch_first else x.transpose(0, 1)
+        reads.append(x)  # what goes on is a view of it, so that its gradient is known
+        return (x if batch_first else x.transpose(0, 1), *args[1:])
+
+    chosen = [layer for name, layer in layers.items() if only in (None, name)]
+    hooks = [layer.register_forward_pre_hook(keep) for layer in chosen]
+    try:
+        yield reads
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _direct(one: Pass, grads: Iterator[Tensor | None]) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Many-to-one: sequences come in; one label, several labels or values for each go out."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -250,6 +250,11 @@ class Classify:
         return functional.cross_entropy(
             logits, targets, weight=weights, label_smoothing=self.label_smoothing
         ), {}
+
+    def peek(self, batch: Batch, count: int) -> Callable[[], Tensor]:
+        """The loss of the first `count` sequences of a batch, when it is called."""
+        first: list[Any] = [None if value is None else value[:count] for value in batch]
+        return lambda: self.loss(Batch(*first))[0]
 
     def evaluate(self, parts: Iterable[Batch]) -> dict[str, Any]:
         """Figures over all batches, as `measures` has them for this kind."""

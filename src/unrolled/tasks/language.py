@@ -7,7 +7,7 @@ cell's own.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from unrolled.data import windows
 from unrolled.data.corpus import Corpus, Text, numbers, written
 from unrolled.data.windows import IGNORED, Window
 from unrolled.errors import ModelError, UsageError
+from unrolled.inspect import Trace
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
 from unrolled.tasks.next_token import NextToken
@@ -209,6 +210,25 @@ class Language:
         output, state = self.model(batch.inputs, self._before(batch, self.carried))
         self.carried = {name: value.detach() for name, value in state.items()}
         return self.model.loss(output, batch.targets), {}
+
+    def peek(self, batch: Window, count: int) -> Callable[[], Tensor]:
+        """The loss of the first `count` streams of a window, when it is called; nothing is kept."""
+        first = Window(
+            batch.inputs[:count], None, batch.targets[:count], batch.index, batch.fresh[:count]
+        )
+        carried = {name: value[:, :count] for name, value in self.carried.items()}
+
+        def loss() -> Tensor:
+            output, _ = self.model(first.inputs, self._before(first, carried))
+            return self.model.loss(output, first.targets)
+
+        return loss
+
+    def inspect(self, texts: Sequence[str], **options: Any) -> Trace:
+        """What happened inside while texts were read: see `unrolled.tasks.looking.look`."""
+        from unrolled.tasks.looking import look
+
+        return look(self, texts, **options)
 
     @torch.no_grad()
     def evaluate(self, parts: Iterable[Window]) -> dict[str, Any]:

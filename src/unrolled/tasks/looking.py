@@ -1,17 +1,17 @@
-"""A trained task and raw examples come in; the trace of what its network did with them goes out."""
+"""A trained task and raw examples come in; what its network did with them goes out, step by step.
+
+Beside the trace: how much each step had a part in an answer.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
-from unrolled.data import Split, TextPreparation
 from unrolled.errors import UsageError
 from unrolled.inspect import Trace, trace
-from unrolled.messages import tr
-from unrolled.tasks import reading
+from unrolled.inspect.attribution import Attribution, Scored, attribute
+from unrolled.tasks.views import View, view
 
 MOST = 64  # sequences that are looked at together: what is recorded is kept in memory
 
@@ -21,19 +21,22 @@ def look(
     inputs: Any,
     *,
     target: str | None = None,
+    at: int | None = None,
     ids: Sequence[str] | None = None,
 ) -> Trace:
-    """Run a many-to-one task on raw examples and record every step.
+    """Run a task on raw examples and record every step.
 
     Args:
-        task: `Classify`, or one like it.
-        inputs: raw examples or texts, as for `predict`; at most 64.
+        task: `Classify`, `Tag`, `Language`, or one that has a method `view`.
+        inputs: raw examples, as for `predict`: arrays, texts, lists of words; at most 64.
         target: a label: gradients are of the loss against it. Without one they are of the score of
-            each sequence's own answer, which a sure network's loss would hide.
+            each sequence's own answer, which a sure network's loss would hide; of a language model
+            of the text's log probability.
+        at: the word or token, from 1, whose answer alone gradients are of.
         ids: a name for each example.
 
     Raises:
-        UsageError: there are too many examples, or no such label.
+        UsageError: there are too many examples, or no such label or step.
         DataError: they are not what the network was trained on.
 
     Example:
@@ -44,55 +47,59 @@ def look(
         >>> look(task, digits.test.inputs[:2])["l0"]["z"].shape
         (2, 8, 16)
     """
+    seen = _view(task, inputs, target, at)
+    every = torch.arange(len(inputs))
+    found = trace(
+        task.model,
+        seen.inputs,
+        lengths=seen.lengths,
+        run=lambda _: seen.run(every),
+        loss=lambda out: seen.score(out, every).sum(),
+        ids=ids,
+        tokens=seen.tokens,
+        about=seen.about,
+        only="recurrent",
+    )
+    found.x_gradient = found.read_gradient if seen.inputs.is_floating_point() else None
+    found.joiner = seen.joiner
+    with torch.no_grad():
+        result = found.result.detach()
+        found.answers, found.told = seen.answers(result), seen.told(result)
+    return found
+
+
+def looked_at(
+    task: Any,
+    inputs: Any,
+    method: str = "gradient",
+    *,
+    target: str | None = None,
+    at: int | None = None,
+) -> Attribution:
+    """What each step of raw examples had a part in: see `unrolled.inspect.attribution.attribute`.
+
+    Args:
+        task, inputs, target, at: as for `look`; the score is what gradients are of there.
+        method: "gradient", "integrated" or "occlusion".
+
+    Raises:
+        UsageError, DataError: as for `look`; or there is no such method, or captum is missing.
+
+    Example:
+        >>> from unrolled.data import load
+        >>> from unrolled.tasks.classify import Classify
+        >>> digits = load("digits")
+        >>> task = Classify.for_dataset(digits, cell="gru", hidden=16)
+        >>> looked_at(task, digits.test.inputs[:2], "occlusion").parts.shape
+        (2, 8)
+    """
+    seen = _view(task, inputs, target, at)
+    scored = Scored(task.model, seen.run, seen.score, rows=len(inputs), only="recurrent")
+    return attribute(scored, method, seen.lengths)
+
+
+def _view(task: Any, inputs: Any, target: str | None, at: int | None) -> View:
     if not 0 < len(inputs) <= MOST:
         raise UsageError("what is looked at", expected=f"1 to {MOST} examples", got=len(inputs))
-    raw = reading.as_inputs(inputs, task.preparation)
-    batch = next(task.batches(Split(raw), len(inputs)))
-    about, loss = _measure(task, target)
-    ends = torch.full((len(inputs),), batch.inputs.shape[1])
-    lengths = (ends if batch.lengths is None else batch.lengths).tolist()
-    seen = trace(
-        task.model,
-        batch.inputs,
-        lengths=batch.lengths,
-        loss=loss,
-        ids=ids,
-        tokens=[_steps(task, int(n)) for n in lengths],
-        about=about,
-    )
-    seen.answers = _answers(task, seen.result.detach())
-    return seen
-
-
-def _answers(task: Any, logits: Tensor) -> list[str]:
-    if task.kind == "regression":
-        values = logits * task.model.spread + task.model.center
-        return [", ".join(f"{v:.4g}" for v in row) for row in values.tolist()]
-    return [task.labels[k] for k in logits.argmax(1).tolist()]
-
-
-def _measure(task: Any, target: str | None) -> tuple[str, Any]:
-    if task.kind == "regression":
-        if target is not None:
-            raise UsageError("target", expected="none, for a network of values", got=target)
-        return tr("the sum of the values it answers"), lambda result: result.sum()
-    if target is None:
-        return tr("the score of its own answer"), lambda result: result.amax(1).sum()
-    if target not in task.labels:
-        raise UsageError("target", expected=f"one of {', '.join(task.labels[:20])}", got=target)
-    place = task.labels.index(target)
-
-    def against(result: Tensor) -> Tensor:
-        wanted = torch.full((len(result),), place)
-        return functional.cross_entropy(result, wanted, reduction="sum")
-
-    return tr("the loss against {label}", label=target), against
-
-
-def _steps(task: Any, count: int) -> list[str]:
-    """What stands at each step: rows or columns of an image."""
-    if isinstance(task.preparation, TextPreparation):
-        return [""] * count
-    words = {"rows": tr("row"), "columns": tr("column")}
-    word = words.get(task.preparation.read) if task.preparation.form == "image" else None
-    return [f"{word} {t + 1}" if word else "" for t in range(count)]
+    task.model.eval()
+    return view(task, inputs, target=target, at=at)

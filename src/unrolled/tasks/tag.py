@@ -5,7 +5,7 @@ and others 2016, arXiv:1603.01360).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.nn import functional
 from unrolled.data.sentences import Tagged
 from unrolled.data.tagged import TaggedDataset
 from unrolled.errors import ModelError, UsageError
+from unrolled.inspect import Trace
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
 from unrolled.tasks import spans
@@ -294,6 +295,21 @@ class Tag:
             raise UsageError("the loss", expected="a batch with tags", got="none")
         total, count = self._losses(self.model(batch).float(), batch)
         return total / max(count, 1), {}
+
+    def peek(self, batch: Words, count: int) -> Callable[[], Tensor]:
+        """The loss of the first `count` sentences of a batch, when it is called."""
+        rows = {
+            name: value[:count]
+            for name in ("inputs", "lengths", "targets", "index", "cases", "places")
+            if (value := getattr(batch, name)) is not None
+        }
+        return lambda: self.loss(batch._replace(**rows))[0]
+
+    def inspect(self, sentences: Sequence[Sequence[str]], **options: Any) -> Trace:
+        """What happened inside while sentences were read: see `unrolled.tasks.looking.look`."""
+        from unrolled.tasks.looking import look
+
+        return look(self, sentences, **options)
 
     def _losses(self, scores: Tensor, batch: Words) -> tuple[Tensor, int]:
         """The sum over words whose tag is known, and how many they are."""

@@ -5,13 +5,15 @@ Each picture is a function from what it shows and a `Style` to a figure of Matpl
 
 from .attention import attention
 from .gradients import flows, parts, truncation
-from .inside import gates, looked_at, memory, values
+from .inside import features, gates, looked_at, memory, values
 from .style import Style, korean_family, png
+from .text import steps, surprise, text
 from .topology import topology
 
 __all__ = [
     "Style",
     "attention",
+    "features",
     "flows",
     "gates",
     "korean_family",
@@ -19,6 +21,9 @@ __all__ = [
     "memory",
     "parts",
     "png",
+    "steps",
+    "surprise",
+    "text",
     "topology",
     "truncation",
     "values",

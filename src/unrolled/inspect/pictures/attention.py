@@ -7,7 +7,8 @@ import numpy as np
 
 from ...errors import ShapeError
 from ...messages import tr
-from .style import Style, figure, sampled, width
+from ..shade import width
+from .style import Style, figure, sampled
 
 MOST_NAMED = 60  # names along an axis: beyond it every n-th is written
 

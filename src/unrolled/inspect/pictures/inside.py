@@ -118,16 +118,22 @@ def memory(layers: list[LayerTrace], style: Style) -> Any:
 
 def looked_at(trace: Trace, style: Style, b: int = 0) -> Any:
     """The input of one sequence, and gradient times input: what the loss looked at."""
-    length = int(trace.lengths[b])
-    steps = sampled(length, MOST_STEPS)
-    x = trace.x[b][steps].astype(float)
     assert trace.x_gradient is not None  # the caller asked
-    saliency = x * trace.x_gradient[b][steps]
+    length = int(trace.lengths[b])
+    x = trace.x[b][:length]
+    return features(x, x * trace.x_gradient[b][:length], style,
+                    title=tr("gradient × input: what the answer looked at"))  # fmt: skip
+
+
+def features(x: np.ndarray, parts: np.ndarray, style: Style, *, title: str) -> Any:
+    """An input (T, I) and what each of its numbers had a part in, side by side."""
+    steps = sampled(len(x), MOST_STEPS)
+    x, parts = x[steps].astype(float), parts[steps].astype(float)
     narrow = x.shape[1] <= 3
     drawn = figure(9.5, 2.9)
     left, right = drawn.subplots(1, 2)
-    titles = (tr("the input"), tr("gradient × input: what the answer looked at"))
-    for axes, value, title in zip((left, right), (x, saliency), titles, strict=True):
+    titles = (tr("the input"), title)
+    for axes, value, title in zip((left, right), (x, parts), titles, strict=True):
         if narrow:
             for n, row in enumerate(value.T):
                 axes.plot(row, color=COLOURS[n], lw=1.3, ls=("-", "--", ":")[n])

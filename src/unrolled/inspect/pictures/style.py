@@ -2,7 +2,6 @@
 
 import functools
 import math
-import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,6 +49,11 @@ class Style:
         from matplotlib.colors import LinearSegmentedColormap
 
         return LinearSegmentedColormap.from_list("signed", ["#0072B2", self.paper, "#D55E00"])
+
+    @property
+    def typewriter(self) -> list[str]:
+        """Families whose letters are of one width, and one that draws Korean where there is one."""
+        return ["DejaVu Sans Mono", *([korean_family()] if korean_family() else [])]
 
     @property
     def weight(self) -> Any:
@@ -150,16 +154,6 @@ def figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def width(words: str) -> int:
-    """How many columns a text takes: Korean letters take two.
-
-    Example:
-        >>> width("ab"), width("나는")
-        (2, 4)
-    """
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in words)
 
 
 def logarithmic(axes: Any) -> None:
