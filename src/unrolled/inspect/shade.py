@@ -149,7 +149,7 @@ def for_page(tokens: Sequence[str], values: Any, joiner: str = "", *, most: int 
         most: tokens.
 
     Example:
-        >>> for_page(["<b>"], [1.0])[-38:]
+        >>> for_page(["<b>"], [1.0])[-31:]
         'title="1">&lt;b&gt;</span></p>'
     """
     parts = []
