@@ -149,8 +149,9 @@ def for_page(tokens: Sequence[str], values: Any, joiner: str = "", *, most: int 
         most: tokens.
 
     Example:
-        >>> for_page(["<b>"], [1.0])[-31:]
-        'title="1">&lt;b&gt;</span></p>'
+        >>> page = for_page(["<b>"], [1.0])
+        >>> "rgba(213,94,0,0.70)" in page, "&lt;b&gt;" in page
+        (True, True)
     """
     parts = []
     for token, value, raw in islice(
