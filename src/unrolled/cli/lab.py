@@ -2,15 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from unrolled.cli.columns import draw_to, numbers, print_table, teller, words
+from unrolled.cli.compare import compare
 from unrolled.errors import UsageError
 from unrolled.messages import tr
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 _Flag = typer.Option
+
+app.command()(compare)
 
 Cells = Annotated[str | None, _Flag(help="Cells by name or FILE.py:Class: a,b,c.")]
 Folder = Annotated[
@@ -70,11 +74,11 @@ def memory(
     if preset not in PRESETS:
         raise UsageError("--preset", expected="one of " + ", ".join(PRESETS), got=repr(preset))
     lists = {
-        "cells": _words(cells),
-        "tasks": _words(tasks),
-        "steps": _numbers("steps", steps, int),
-        "pixels": _numbers("pixels", pixels, int),
-        "rates": _numbers("rates", rates, float),
+        "cells": words(cells),
+        "tasks": words(tasks),
+        "steps": numbers("steps", steps, int),
+        "pixels": numbers("pixels", pixels, int),
+        "rates": numbers("rates", rates, float),
     }
     single = {
         "parameters": parameters, "layers": layers, "seeds": seeds, "seed": seed, "batch": batch,
@@ -84,11 +88,11 @@ def memory(
     given = {name: value for name, value in {**lists, **single}.items() if value is not None}
     plan = Plan(**{**PRESETS[preset], **given})
     folder = Path(out or "runs/lab-memory").expanduser()
-    found = run(plan, folder, say=_teller(as_json))
+    found = run(plan, folder, say=teller(as_json))
     paths = [
         folder / "runs.jsonl",
         save_table(found.rows, folder / "runs.csv"),
-        _draw(lambda style: picture(found, style), folder / "memory.png", dark),
+        draw_to(lambda style: picture(found, style), folder / "memory.png", dark),
     ]
     table = found.table()
     if as_json:
@@ -96,7 +100,7 @@ def memory(
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return
     typer.echo("")
-    _print(
+    print_table(
         [tr("test"), tr("cell"), tr("units"), tr("parameters"),
          tr("remembers T, equal updates"), tr("remembers T, equal time"), tr("seconds")],
         [[row["task"], row["cell"], str(row["hidden"]), f"{row['parameters']:,}",
@@ -109,50 +113,3 @@ def memory(
 
 def _reach(steps: int) -> str:
     return str(steps) if steps else "–"
-
-
-def _words(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(w.strip() for w in text.split(",") if w.strip())
-
-
-def _numbers(name: str, text: str | None, kind: type) -> tuple[Any, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(kind(word) for word in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"--{name}", expected="numbers, such as 10,20,40", got=repr(text)
-        ) from None
-
-
-def _teller(quiet: bool):
-    """Says how an experiment goes, a line at a time."""
-    return lambda line: typer.echo(line, err=quiet)
-
-
-def _draw(draw, path: Path, dark: bool) -> Path:
-    from unrolled.inspect.pictures.style import missing_font
-    from unrolled.lab.drawn import save
-
-    if words := missing_font():
-        typer.echo(words, err=True)
-    return save(draw, path, dark)
-
-
-def _print(head: list[str], rows: list[list[str]]) -> None:
-    """A table in columns: the first two to the left, numbers to the right."""
-    widths = [max(_wide(row[n]) for row in (head, *rows)) for n in range(len(head))]
-    for row in (head, *rows):
-        cells = [
-            cell + " " * (width - _wide(cell)) if n < 2 else " " * (width - _wide(cell)) + cell
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        typer.echo("  ".join(cells).rstrip())
-
-
-def _wide(text: str) -> int:
-    """Columns of a terminal: a Korean letter takes two."""
-    from unicodedata import east_asian_width
-
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
