@@ -25,7 +25,7 @@ def compare(
         str, _Flag(help="Networks of equal parameters, or of equal units.")
     ] = "parameters",
     task: Annotated[
-        str | None, _Flag(help="What is learnt: classify, language, tag; default: the preset's.")
+        str | None, _Flag(help="What is learnt, as `train` has it; default: the preset's.")
     ] = None,
     preset: Annotated[str | None, _Flag(help="Where options start from.")] = None,
     assignments: Annotated[
