@@ -161,7 +161,7 @@ def compare(
         >>> tiny = resolve("digits", assignments=["hidden=4", "epochs=1", "batch=400"])
         >>> found = compare("digits", ["gru", "rnn"], tiny, rates=[0.01], seeds=1, memory=False)
         >>> [(c.title, c.hidden) for c in found.contenders], found.metric
-        ([('gru', 4), ('rnn', 7)], 'accuracy')
+        ([('gru', 4), ('rnn', 8)], 'accuracy')
     """
     recipe, ledger = recipe or resolve(source), Ledger(out)
     say = say or (lambda line: None)
