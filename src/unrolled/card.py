@@ -75,6 +75,8 @@ def card(
         lines += _table(
             "measure", {name: [value] for name, value in plain(measured).items()}, [part]
         )
+        if "signature" in measured:
+            lines += [f"BLEU as sacreBLEU counts it: `{measured['signature']}`", ""]
         rows = measured.get("per_class") or measured.get("per_value") or {}
         columns = list(next(iter(rows.values()), {}))
         lines += _table("label", {name: list(row.values()) for name, row in rows.items()}, columns)
@@ -246,10 +248,14 @@ def _temperature(task: Any, dataset: Any) -> str:
 
 def _model(config: Mapping[str, Any]) -> dict[str, Any]:
     """The task's configuration without what is long: the cell is its name, see config.json."""
-    recurrent = dict(config["recurrent"])
-    recurrent["cell"] = recurrent["cell"].get("name", "")
-    network = config.get("network", {})
-    return {**config, **network, **recurrent} | dict.fromkeys(("recurrent", "network", "tokenizer"))
+    layers = {
+        name: {**part, "cell": part["cell"].get("name", "")}
+        for name, part in config.items()
+        if isinstance(part, Mapping) and isinstance(part.get("cell"), Mapping)
+    }
+    network, search = config.get("network", {}), config.get("search", {})
+    hidden = dict.fromkeys(("recurrent", "network", "tokenizer", "search"))
+    return {**config, **network, **search, **layers, **layers["recurrent"]} | hidden
 
 
 def _toml(section: str, values: Mapping[str, Any]) -> list[str]:

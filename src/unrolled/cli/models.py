@@ -32,6 +32,9 @@ def eval(
     label: Annotated[str | None, typer.Option(help="The column of the answers.")] = None,
     text: Annotated[str | None, typer.Option(help="The column of texts.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Of a text file.")] = None,
+    other: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The translations of DATA's lines.")
+    ] = None,
     which: Which = "best",
     backend: Backend = "auto",
     device: Device = "auto",
@@ -56,6 +59,8 @@ def eval(
         # a file is all measured on; a dataset by name, or a folder, may have a test part
         changes |= {"valid": 0, "by": None, "group": None}
         changes |= {"test": 0} if Path(source).expanduser().is_file() else {}
+    if not own:
+        changes["other"] = other
     dataset = reload(
         source, recipe, task, data_dir=data_dir or (stored.get("data_dir") if own else None),
         **changes,
@@ -71,6 +76,11 @@ def eval(
     metrics = task.evaluate(task.batches(split, 256))
     if task.name == "language":
         _say_language(task, chosen, split, metrics, as_json)
+        return
+    if task.name == "translate":
+        from unrolled.cli.said import measured
+
+        measured(task, chosen, len(split), metrics, as_json)
         return
     rows = metrics.get("per_class") or metrics.get("per_value")
     if as_json:
@@ -136,6 +146,16 @@ def predict(
     top_p: Annotated[
         float, typer.Option(help="Draw of the likeliest tokens that sum up to p.")
     ] = 1.0,
+    beams: Annotated[
+        int | None, typer.Option(help="Hypotheses kept in a search; 1 is greedy.")
+    ] = None,
+    best: Annotated[int, typer.Option(help="How many translations of each text.")] = 1,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Draw translations instead of searching.")
+    ] = False,
+    attention: Annotated[
+        str | None, typer.Option(metavar="FILE.png", help="Draw what was looked at.")
+    ] = None,
     state: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Go on from the state in it, and keep the new one."),
@@ -151,7 +171,7 @@ def predict(
 ) -> None:
     """Let a trained model answer for new data, with the probability of each answer.
 
-    A language model writes on from a prompt.
+    A language model writes on from a prompt; a translator reads a sentence a line.
     """
     from unrolled import tasks
     from unrolled.cli import scored
@@ -159,9 +179,9 @@ def predict(
 
     task = tasks.load(model, which=which, device=device, backend=backend)
     if task.name == "language":
-        from unrolled.cli.sample import sample
+        from unrolled.cli.sample import sample as write_on
 
-        sample(
+        write_on(
             task,
             source,
             prompt=prompt,
@@ -175,6 +195,27 @@ def predict(
             interactive=interactive,
             encoding=encoding,
             as_json=as_json,
+        )
+        return
+    if task.name == "translate":
+        from unrolled.cli.said import say
+
+        say(
+            task,
+            source,
+            prompt=prompt,
+            out=out,
+            interactive=interactive,
+            encoding=encoding,
+            as_json=as_json,
+            attention=attention,
+            beams=beams,
+            best=best,
+            sample=sample,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
         )
         return
     if task.name == "tag":

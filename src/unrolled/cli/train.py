@@ -23,7 +23,9 @@ def train(
     ] = None,
     task: Annotated[
         str | None,
-        _Flag(help="What is learnt: classify, language, tag, embed; default: the preset's."),
+        _Flag(
+            help="What is learnt: classify, language, tag, translate, embed; default: the preset's."
+        ),
     ] = None,
     cell: Annotated[str | None, _Flag(help="A cell's name, or FILE.py:Class.")] = None,
     preset: Annotated[str | None, _Flag(help="Where options start from.")] = None,
@@ -99,6 +101,12 @@ def train(
         str | None, _Flag(metavar="N|FILE", help="Numbers a token, one-hot, or a file of vectors.")
     ] = None,
     token: Annotated[str | None, _Flag(help="The column of words, in CoNLL's files.")] = None,
+    pair: Annotated[
+        str | None, _Flag(metavar="de-en", help="From one language into another.")
+    ] = None,
+    other: Annotated[
+        str | None, _Flag(metavar="FILE", help="The translations of DATA's lines.")
+    ] = None,
     window: Annotated[int | None, _Flag(help="Tokens through which gradients go back.")] = None,
 ) -> None:
     """Train a network on a dataset or a file of yours, and keep the best.
@@ -183,7 +191,8 @@ def train(
 _OPTIONS = (
     "cell hidden layers bidirectional pooling backend seed epochs batch lr augment patience "
     "checkpoint_every device valid test kind read label features group time id by missing encoding "
-    "text level vocabulary window embedding token watch"
+    "text level vocabulary window embedding token watch "
+    "pair other"
 ).split()
 
 

@@ -10,13 +10,13 @@ import difflib
 from unrolled.errors import DataError
 
 from .facts import File, Named
-from .listed import corpora, generated, images, tagged, texts, words
+from .listed import corpora, generated, images, pairs, tagged, texts, words
 
 __all__ = ["DATASETS", "File", "Named", "named"]
 
 DATASETS = {
     entry.name: entry
-    for kind in (images, corpora, generated, tagged, texts, words)
+    for kind in (images, corpora, generated, tagged, texts, pairs, words)
     for entry in kind.ENTRIES
 }
 

@@ -45,7 +45,8 @@ class Named:
         licence: what its authors allow.
         paper: where it was published.
         form: "images", "texts" (with labels), "text" (one whole), "tagged" (sentences),
-            "generated", or "words" (what word vectors are measured on).
+            "parallel" (sentences and their translations), "captions", "generated", or "words"
+            (what word vectors are measured on).
         carrier: what brings the data where it has no files.
         columns: of texts: the column of the text and that of the label.
     """

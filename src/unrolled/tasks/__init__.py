@@ -14,6 +14,7 @@ TASKS = {
     "classify": ("unrolled.tasks.classify", "Classify"),
     "language": ("unrolled.tasks.language", "Language"),
     "tag": ("unrolled.tasks.tag", "Tag"),
+    "translate": ("unrolled.tasks.translate", "Translate"),
 }
 
 
@@ -101,10 +102,11 @@ def shapes(kind: Any, config: Mapping[str, Any], labels: Sequence[str]) -> dict[
     """
     import torch
 
-    layers = config.get("recurrent", {})
-    layers = layers.get("num_layers", 1) if isinstance(layers, Mapping) else 1
-    if type(layers) is not int or not 0 < layers <= 1000:
-        raise ModelError("num_layers", expected="a whole number from 1 to 1000", got=layers)
+    for name in ("recurrent", "upper", "encoder"):
+        part = config.get(name, {})
+        layers = part.get("num_layers", 1) if isinstance(part, Mapping) else 1
+        if type(layers) is not int or not 0 < layers <= 1000:
+            raise ModelError("num_layers", expected="a whole number from 1 to 1000", got=layers)
     with torch.device("meta"):
         return kind.from_config(config, labels).model.state_dict()
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.data import load, load_text
+from unrolled.data.parallel import load_parallel
 from unrolled.data.tagged import load_tagged
 from unrolled.errors import DataError, UsageError
 from unrolled.optimise import Settings
 from unrolled.tasks import find, presets
+from unrolled.tasks.pair_options import PARALLEL, TRANSLATION
 from unrolled.tasks.word2vec import Options
 
 # What a section may say, and the value without a word; None: the reader of data decides.
@@ -151,6 +153,7 @@ TASKS = {
         "data": LINES,
         "training": {name: getattr(Options(), name) for name in ("epochs", "lr", "seed")},
     },
+    "translate": {"model": TRANSLATION, "data": PARALLEL, "training": TRAINING},
 }
 # a number or a table; a name or a list; a number or "one-hot"
 _SEVERAL_KINDS = ("zoneout", "class_weights", "embedding")
@@ -264,6 +267,8 @@ def build(source: str, recipe: Recipe, *, data_dir: str | None = None) -> tuple[
     kind, seed = find(recipe.task), recipe.training["seed"]
     if recipe.task == "language":
         dataset: Any = load_text(source, data_dir=data_dir, **recipe.data)
+    elif recipe.task == "translate":
+        dataset = load_parallel(source, data_dir=data_dir, seed=seed, **recipe.data)
     elif recipe.task == "tag":
         dataset = load_tagged(source, data_dir=data_dir, seed=seed, **recipe.data)
     else:
@@ -285,6 +290,9 @@ def reload(
     if task.name == "tag":
         options = {**recipe.data, **{k: v for k, v in changes.items() if k in SENTENCES}}
         return load_tagged(source, data_dir=data_dir, seed=recipe.training["seed"], **options)
+    if task.name == "translate":
+        options = {**recipe.data, **{k: v for k, v in changes.items() if k in PARALLEL}}
+        return load_parallel(source, data_dir=data_dir, seed=recipe.training["seed"], **options)
     options = {**recipe.data, "kind": task.kind, **changes}
     del options["scale"], options["read"]
     return load(

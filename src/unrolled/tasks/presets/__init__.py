@@ -16,6 +16,7 @@ _STARTS = {
     "language": "text",
     "tag": "tags",
     "embed": "vectors",
+    "translate": "sentence-pairs",
 }  # for data of one's own
 
 
