@@ -14,6 +14,7 @@ from unrolled.data.corpus import corpus_of
 from unrolled.data.sentences import Tagged
 from unrolled.data.tagged import TaggedDataset
 from unrolled.data.wording import learn_texts
+from unrolled.inspect.attribution import Scored, attribute
 from unrolled.inspect.shade import for_page, for_terminal
 from unrolled.optimise import Settings
 from unrolled.tasks.classify import Classify
@@ -211,9 +212,9 @@ def test_the_command_looks_at_a_text_that_is_typed(unrolled, tmp_path):
     facts = unrolled("inspect", tmp_path / "lm", "the rain", "--why", "integrated", "--json")
     facts = json.loads(facts.out)
     assert facts["told"]["probability"][0][0] is None
-    assert len(facts["why"]["parts"][0]) == len(facts["tokens"][0]) == 8
-    gap = facts["why"]["score"][0] - facts["why"]["empty"][0] - sum(facts["why"]["parts"][0])
-    assert abs(gap) < 1e-2 * abs(facts["why"]["score"][0])
+    parts, why = facts["told"]["why_integrated"][0], facts["why"]
+    assert len(parts) == len(facts["tokens"][0]) == 8
+    assert abs(why["score"] - why["empty"] - sum(parts)) < 1e-2 * abs(why["score"])
     missing = unrolled("inspect", tmp_path / "lm", "rain.txt")
     assert (missing.code, "nothing there" in missing.err) == (2, True)
 
@@ -261,3 +262,20 @@ def test_a_text_is_shown_with_its_values():
     page = for_page(["<i>", "\n"], [float("nan"), -2.0])
     assert "&lt;i&gt;" in page
     assert "rgba(0,114,178,0.70)" in page
+
+
+def test_a_network_that_tips_over_is_integrated_where_it_does():
+    """A memory that is set where the input passes a threshold: its score is a step of the path."""
+    layer = Recurrent("gru", 1, 1, backend="reference")
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.zero_()
+        layer.weight_ih_l0[2] = 3000.0  # the candidate jumps from -1 to 1 at 0.337 of the input
+        layer.bias_ih_l0[2] = -3000.0 * 0.337
+    x = torch.ones(1, 1, 1)
+    scored = Scored(layer, lambda rows: layer(x[rows])[0], lambda out, _: out[:, 0, 0], rows=1)
+    found = attribute(scored, "integrated")
+    assert found.score[0] - found.empty[0] == pytest.approx(1.0, abs=1e-4)  # half of -1 to 1
+    assert found.complete()
+    assert found.parts[0, 0] == pytest.approx(1.0, abs=2e-3)
+    assert not attribute(scored, "gradient").complete()

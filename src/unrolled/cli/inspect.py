@@ -17,12 +17,27 @@ _Flag = typer.Option
 def inspect(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model directory.")],
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="INPUT...",
-            help="An image, a folder, a table, .npy or .npz; a text, or a file of it.",
+            metavar="[INPUT...]",
+            help="An image, a folder, a table, .npy or .npz; a text, or a file of it; default: "
+            "the test part of its own data.",
         ),
-    ],
+    ] = None,
+    part: Annotated[str, _Flag(help="Of its own data: test, valid or train.")] = "test",
+    data_dir: Annotated[
+        str | None, _Flag("--data", metavar="DIR", help="The folder with the dataset's files.")
+    ] = None,
+    find: Annotated[
+        str | None,
+        _Flag(
+            help="Units that follow quotes, line-position, brackets, subject, tag:NAME, or a "
+            "regular expression."
+        ),
+    ] = None,
+    follow: Annotated[
+        str | None, _Flag(metavar="UNIT", help="Show one unit along the text: c[12], l0.h[3].")
+    ] = None,
     why: Annotated[
         str | None, _Flag(help="What each step had a part in: gradient, integrated, occlusion.")
     ] = None,
@@ -56,8 +71,13 @@ def inspect(
         str | None, _Flag(help="Gradients of the loss against this label, not of the answer.")
     ] = None,
     example: Annotated[int, _Flag(help="Which of the inputs is drawn and walked, from 0.")] = 0,
-    count: Annotated[int, _Flag(min=1, max=64, help="How many inputs are looked at.")] = 16,
-    length: Annotated[int, _Flag(min=1, help="Tokens of a text that are read.")] = 2000,
+    count: Annotated[
+        int | None, _Flag(min=1, help="How many inputs are looked at: 16; with --find 2,000.")
+    ] = None,
+    length: Annotated[
+        int | None,
+        _Flag(min=1, help="Tokens of a text that are read: 2,000; with --find 100,000."),
+    ] = None,
     dark: Annotated[bool, _Flag("--dark", help="The picture for a dark screen.")] = False,
     resize: Annotated[bool, _Flag("--resize", help="Bring images to the size.")] = False,
     which: Annotated[str, _Flag(help="The best weights, or the last.")] = "best",
@@ -70,19 +90,43 @@ def inspect(
     gates do, and which units remember longest.
     """
     from unrolled import tasks
-    from unrolled.cli import looked
+    from unrolled.cli import finding, looked
     from unrolled.inspect import save_arrays, save_table
+    from unrolled.tasks.following import following
     from unrolled.tasks.looking import look, looked_at
 
     task = tasks.load(model, which=which, device="cpu", backend=backend)
-    inputs, ids = looked.read(task, sources, resize=resize, count=count, length=length)
+    most = {"count": count or (2000 if find else 16),
+            "length": length or (100_000 if find else 2000)}  # fmt: skip
+    if sources:
+        inputs, ids, tags = looked.read(task, sources, resize=resize, **most)
+    else:
+        inputs, ids, tags = looked.own(task, model, part, data_dir=data_dir, **most)
+    found = None
+    if find is not None:
+        found = following(task, inputs, find, tags=tags)
+        row = found.shown()[0]
+        inputs, ids, example = [_written(task, row)], [tr("held out")], 0
     if not 0 <= example < len(ids):
         raise UsageError("--example", expected=f"0 to {len(ids) - 1}", got=example)
     seen = look(task, inputs, target=target, at=at, ids=ids)
-    parts = looked_at(task, inputs, why, target=target, at=at) if why else None
+    drawn_one = inputs[example : example + 1]
+    parts = looked_at(task, drawn_one, why, target=target, at=at) if why else None
+    if parts is not None:
+        row = parts.parts[0, : int(seen.lengths[example])].tolist()
+        seen.told[f"why_{why}"] = [row if b == example else [] for b in range(len(ids))]
     chosen = seen[layer] if layer else seen.layers[-1]
+    unit_asked = finding.unit_of(seen, follow, chosen) if follow else None
     if as_json:
-        typer.echo(json.dumps(_facts(seen, parts), ensure_ascii=False))
+        whole = _facts(seen, parts)
+        if found is not None and find is not None:
+            whole["find"] = finding.facts(found, find)
+        typer.echo(json.dumps(whole, ensure_ascii=False))
+    elif found is not None and find is not None:
+        typer.echo(task.describe())
+        finding.say(found, find)
+    elif unit_asked is not None:
+        finding.say_unit(seen, *unit_asked, example)
     elif step is not None or unit is not None:
         _step(chosen, example, step, unit)
     elif walk:
@@ -94,12 +138,18 @@ def inspect(
         _truncate(chosen, example)
     elif parts is not None:
         size = int(seen.lengths[example])
-        looked.say_parts(parts, seen.tokens[example], seen.joiner, example, size)
+        looked.say_parts(parts, seen.tokens[example], seen.joiner, size)
     else:
         _summary(task, seen, [chosen] if layer else seen.layers, example)
     written: list[Any] = []
     if picture is not None:
-        written.append(_draw(picture, _drawing(seen, chosen, parts, example), dark))
+        if found is not None and find is not None:
+            drawn = finding.drawing(found, find, seen)
+        elif unit_asked is not None:
+            drawn = finding.unit_drawing(seen, *unit_asked, example)
+        else:
+            drawn = _drawing(seen, chosen, parts, example)
+        written.append(_draw(picture, drawn, dark))
     if arrays is not None:
         written.append(save_arrays(seen, arrays))
     if table is not None:
@@ -111,9 +161,21 @@ def inspect(
         from unrolled.inspect.report import save_report
 
         title = f"{model}: {task.describe()}"
-        written.append(save_report(seen, report, title=title, b=example, step=step, unit=unit))
+        parts_of = [parts] if parts else looked.every_part(task, drawn_one, target, at, seen)
+        followed = None if found is None or find is None else finding.told(found, find)
+        written.append(
+            save_report(seen, report, title=title, b=example, step=step, unit=unit,
+                        attributions=parts_of, followed=followed)
+        )  # fmt: skip
     for path in written:
         typer.echo(str(path), err=as_json)
+
+
+def _written(task, row) -> Any:
+    """A sequence as its task reads it, the first part of a long one."""
+    if task.name == "tag":
+        return row.tokens
+    return row.joiner.join(row.tokens[:2000])
 
 
 def _step(layer, example: int, step: int | None, unit: int | None) -> None:
@@ -189,9 +251,8 @@ def _facts(seen, parts=None) -> dict[str, Any]:
     if seen.told:
         facts |= {"tokens": seen.tokens, "told": _without_nan(seen.told)}
     if parts is not None:
-        cut = [row[:n].tolist() for row, n in zip(parts.parts, seen.lengths, strict=True)]
-        facts["why"] = {"method": parts.method, "parts": cut, "score": parts.score.tolist(),
-                        "empty": parts.empty.tolist()}  # fmt: skip
+        facts["why"] = {"method": parts.method, "score": float(parts.score[0]),
+                        "empty": float(parts.empty[0])}  # fmt: skip
     return facts
 
 
@@ -208,14 +269,13 @@ def _topology(seen, example: int, style):
 
 def _drawing(seen, layer, parts, example: int):
     """From a style to the picture of what the command shows."""
-    from unrolled.cli.looked import METHODS
     from unrolled.inspect import pictures
 
     size, tokens = int(seen.lengths[example]), seen.tokens[example]
     if parts is not None:
-        title, values = tr(METHODS[parts.method]), parts.parts[example, :size]
+        title, values = parts.said(), parts.parts[0, :size]
         if seen.x_gradient is not None and parts.features is not None:
-            x, features = seen.x[example, :size], parts.features[example, :size]
+            x, features = seen.x[example, :size], parts.features[0, :size]
             return lambda style: pictures.features(x, features, style, title=title)
         return lambda style: pictures.steps(
             values, style, tokens=tokens, title=title, label=tr("part of the score")

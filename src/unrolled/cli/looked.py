@@ -9,17 +9,18 @@ import typer
 
 from unrolled.data import TextPreparation
 from unrolled.errors import DataError, UsageError
-from unrolled.inspect.attribution import Attribution
+from unrolled.inspect.attribution import METHODS, Attribution
 from unrolled.inspect.shade import for_terminal, width
 from unrolled.messages import tr
 
 SHOWN = 10  # steps that are named
+MOST_STEPS = 1000  # beyond them a report integrates and occludes nothing
 
 
 def read(
     task: Any, sources: list[str], *, resize: bool, count: int, length: int
-) -> tuple[Any, list[str]]:
-    """The first examples of all inputs, and their names.
+) -> tuple[Any, list[str], list[list[str]] | None]:
+    """The first examples of all inputs, their names, and of columns the tags that stand there.
 
     A model that reads text takes files, or the text itself; a tagger takes columns or lines.
 
@@ -29,21 +30,56 @@ def read(
     """
     rows: list[Any] = []
     ids: list[str] = []
+    tags: list[list[str]] | None = None
     for source in sources:
         some: Any
         if task.name == "language":
             text = _text(source)
             some, names = [_cut(task, text, length)], [_named(source)]
         elif task.name == "tag":
-            some = [words[:length] for words in _sentences(source)]
+            part = _sentences(source)
+            some = [words[:length] for words in part.words]
             names = [f"{_named(source)}:{k + 1}" for k in range(len(some))]
+            if part.tags is not None:
+                tags = [*(tags or []), *(row[:length] for row in part.tags)]
         else:
             some, names = _examples(task, source, resize)
         rows += list(some)[: count - len(rows)]
         ids += names[: count - len(ids)]
     if not rows:
         raise UsageError("INPUT", expected="something to look at", got="nothing")
-    return rows, ids
+    return rows, ids, tags if tags is not None and len(tags) >= len(rows) else None
+
+
+def own(
+    task: Any, model: str, part: str, *, data_dir: str | None, count: int, length: int
+) -> tuple[Any, list[str], list[list[str]] | None]:
+    """The same of a part of the data that a model was made from.
+
+    Raises:
+        UsageError: the model names no data, or there is no such part.
+        DataError: the data cannot be had.
+    """
+    from unrolled import checkpoint
+    from unrolled.tasks.recipe import Recipe, reload
+
+    stored = checkpoint.read(model).config["run"].get("recipe") or {}
+    if part not in ("train", "valid", "test"):
+        raise UsageError("part", expected="test, valid or train", got=repr(part))
+    if not stored.get("source"):
+        raise UsageError("INPUT", expected="something to look at", got="nothing")
+    recipe = Recipe.from_json(stored["options"])
+    dataset = reload(stored["source"], recipe, task, data_dir=data_dir or stored.get("data_dir"))
+    split = getattr(dataset, part)
+    if not len(split):
+        raise UsageError(f"the {part} part", expected="at least 1 example", got="none")
+    if task.name == "language":
+        return [task.decode(split.ids[:length].tolist())], [part], None
+    some = split.take(range(min(count, len(split))))
+    ids = [f"{part}:{k}" for k in range(len(some))]
+    if task.name == "tag":
+        return some.words, ids, some.tags
+    return some.inputs, ids, None
 
 
 def _examples(task: Any, source: str, resize: bool) -> tuple[Any, list[str]]:
@@ -91,18 +127,18 @@ def _cut(task: Any, text: str, length: int) -> str:
     return text[:length] if task.tokenizer.level == "characters" else text[: 4 * length]
 
 
-def _sentences(source: str) -> list[list[str]]:
-    from unrolled.data.sentences import read_lines, read_rows_of
+def _sentences(source: str) -> Any:
+    from unrolled.data.sentences import Tagged, read_lines, read_rows_of
 
     if not _is_file(source):
-        return [list(words) for words in read_lines(source)]
+        return Tagged([list(words) for words in read_lines(source)])
     path = Path(source).expanduser()
     try:
-        return read_rows_of(path).sentences().words
+        return read_rows_of(path).sentences()
     except DataError:
         if path.suffix != ".txt":
             raise
-        return [list(words) for words in read_lines(_text(source))]
+        return Tagged([list(words) for words in read_lines(_text(source))])
 
 
 def _named(source: str) -> str:
@@ -118,14 +154,16 @@ def colours() -> bool:
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
-def say_parts(found: Attribution, tokens: list[str], joiner: str, b: int, length: int) -> None:
+def say_parts(found: Attribution, tokens: list[str], joiner: str, length: int) -> None:
     """What each step of one sequence had a part in: the text with it, and the largest."""
-    parts = found.parts[b, :length]
+    parts = found.parts[0, :length]
     typer.echo(
         tr("{method}: the score is {score}, of an empty input {empty}; parts add up to {sum}",
-           method=tr(METHODS[found.method]), score=f"{found.score[b]:.4f}",
-           empty=f"{found.empty[b]:.4f}", sum=f"{parts.sum():.4f}")
+           method=found.said(), score=f"{found.score[0]:.4f}",
+           empty=f"{found.empty[0]:.4f}", sum=f"{parts.sum():.4f}")
     )  # fmt: skip
+    if found.method == "integrated" and not found.complete():
+        typer.echo(tr("the network tips over too steeply for these parts to be complete"))
     if any(tokens) and any(len(t) < 40 for t in tokens):
         typer.echo(for_terminal(tokens, list(parts), joiner, colour=colours()))
     most = float(abs(parts).max()) or 1.0
@@ -133,13 +171,6 @@ def say_parts(found: Attribution, tokens: list[str], joiner: str, b: int, length
     for t in sorted(order):
         bar = "#" * round(20 * abs(parts[t]) / most)
         typer.echo(f"  {t + 1:>6}  {_shown(tokens[t]):<14}{parts[t]:>11.4f}  {bar}")
-
-
-METHODS = {
-    "gradient": "gradient × input",
-    "integrated": "integrated gradients",
-    "occlusion": "occlusion",
-}
 
 
 def say_steps(seen: Any, joiner: str, b: int) -> None:
@@ -176,3 +207,19 @@ def say_steps(seen: Any, joiner: str, b: int) -> None:
 
 def _shown(token: str) -> str:
     return repr(token) if token != token.strip() or not token else token
+
+
+def every_part(task: Any, inputs: Any, target: str | None, at: int | None, seen: Any) -> list[Any]:
+    """What each step had a part in, in every way that is to be had here, for the report."""
+    from unrolled.tasks.looking import looked_at
+
+    if seen.steps > MOST_STEPS:
+        return [looked_at(task, inputs, "gradient", target=target, at=at)]
+    found = []
+    for method in METHODS:
+        try:
+            found.append(looked_at(task, inputs, method, target=target, at=at))
+        except UsageError as error:
+            if "captum" not in error.expected:
+                raise
+    return found

@@ -8,6 +8,7 @@ the training part, and its stories are longer, so that a network has to learn to
 from __future__ import annotations
 
 import random
+import re
 
 import numpy as np
 
@@ -88,6 +89,27 @@ def story(part: str, rng: random.Random) -> tuple[str, int]:
 def stories() -> Parts:
     """All three parts; the same ones every time."""
     return Parts(_part("train"), valid=lambda: _part("valid"), test=lambda: _part("test"))
+
+
+def subjects(text: str) -> np.ndarray:
+    """Whom a story speaks of at each letter: 1 a woman, 0 a man, NaN before the first.
+
+    Example:
+        >>> subjects("a man called Tom took the chair . it rained all day .")[[0, 4, -1]].tolist()
+        [nan, 0.0, 0.0]
+    """
+    found = np.full(len(text), np.nan)
+    turns: list[tuple[int, float]] = []
+    for language, templates in _COMES.items():
+        words = {_WORDS[language][gender]["who"]: float(gender == "f") for gender in "mf"}
+        one = "|".join(map(re.escape, words))
+        for template in templates:
+            pattern = re.escape(template).replace(r"\{who\}", f"(?P<who>{one})")
+            pattern = r"(?:^|(?<=\. ))" + pattern.replace(r"\{n\}", r"\S+")
+            turns += [(m.end("who") - 1, words[m["who"]]) for m in re.finditer(pattern, text)]
+    for place, gender in sorted(turns):
+        found[place:] = gender
+    return found
 
 
 def _said(template: str, language: str, gender: str, names: list[str], rng: random.Random) -> str:

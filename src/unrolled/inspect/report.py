@@ -5,16 +5,23 @@ Pictures are there twice, for light and for dark; print is light.
 
 import base64
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..messages import language, tr
 from . import pictures
+from .attribution import Attribution
 from .bptt import Truncation, truncations, walk, walk_text
+from .finder import Follower
 from .flows import Flow, flow, lyapunov
 from .memory import by_way, statistics, units
 from .pictures.style import Style, missing_font, png
+from .shade import for_page
 from .sharing import Share, shares
 from .tables import written
 from .traces import LayerTrace, Trace
@@ -22,6 +29,7 @@ from .walking import as_text, step_walk
 from .words import said
 
 MOST_LAYERS = 4  # with pictures of their own; a report stays a report
+MOST_ROWS = 200  # of a table
 MOST_STEPS = 2000  # beyond them no Jacobian is multiplied for a report
 
 STYLE = """
@@ -38,9 +46,32 @@ img.dark{display:none}
 table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto}
 td,th{padding:.2rem .7rem;border-bottom:1px solid var(--faint);text-align:right}
 td:first-child,th:first-child{text-align:left}
+p.shaded{line-height:1.8;font-family:ui-monospace,"DejaVu Sans Mono",monospace;
+overflow-wrap:anywhere}p.shaded span{border-radius:2px}
 pre{overflow-x:auto;font:13px/1.45 ui-monospace,"DejaVu Sans Mono",monospace;padding:.7rem;
 border:1px solid var(--faint);border-radius:6px}
 """
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Units that follow something, and a text in the best one's colours.
+
+    Args:
+        what: is followed, as the user wrote it.
+        units: the best first.
+        tokens, joiner: the text.
+        values: of the best unit, (T); wanted: what is followed, (T).
+        gates: name → its mean where what is followed changes, and elsewhere.
+    """
+
+    what: str
+    units: Sequence[Follower]
+    tokens: Sequence[str]
+    joiner: str
+    values: np.ndarray
+    wanted: np.ndarray
+    gates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def save_report(
@@ -51,6 +82,8 @@ def save_report(
     b: int = 0,
     step: int | None = None,
     unit: int | None = None,
+    attributions: Sequence[Attribution] = (),
+    followed: Followed | None = None,
 ) -> Path:
     """Write everything that can be seen in a trace as one HTML file.
 
@@ -60,6 +93,8 @@ def save_report(
         title: its heading.
         b: the sequence that is drawn.
         step, unit: of the step walk; the last step, and the unit that remembers longest, otherwise.
+        attributions: what each step of the drawn sequence had a part in, of it alone.
+        followed: units that follow something.
 
     Raises:
         UsageError: the trace has no loss, or no such sequence, step or unit.
@@ -74,7 +109,9 @@ def save_report(
         ...     save_report(seen, f"{folder}/report.html").stat().st_size < 5_000_000
         True
     """
-    body = "\n".join(_sections(trace, title or tr("What happened inside"), b, step, unit))
+    sections = _sections(trace, title or tr("What happened inside"), b, step, unit,
+                         attributions, followed)  # fmt: skip
+    body = "\n".join(sections)
     page = (
         f'<!doctype html><html lang="{language()}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -84,7 +121,10 @@ def save_report(
     return written(Path(path).expanduser(), page.encode())
 
 
-def _sections(trace: Trace, title: str, b: int, step: int | None, unit: int | None):
+def _sections(
+    trace: Trace, title: str, b: int, step: int | None, unit: int | None,
+    attributions: Sequence[Attribution], followed: Followed | None,
+):  # fmt: skip
     layers = _chosen(trace)
     flows = [flow(layer) for layer in layers]
     yield f"<h1>{html.escape(title)}</h1>"
@@ -95,6 +135,9 @@ def _sections(trace: Trace, title: str, b: int, step: int | None, unit: int | No
     )  # fmt: skip
     if words := missing_font():
         yield _paragraph(words)
+    if followed is not None:
+        yield from _followed(followed)
+    yield from _told(trace, b)
     yield _heading(tr("The network, folded and unrolled"))
     yield _picture(lambda s: pictures.topology(trace, s, b), tr("the network"))
     yield _heading(tr("How far gradients reach"))
@@ -113,15 +156,91 @@ def _sections(trace: Trace, title: str, b: int, step: int | None, unit: int | No
         }
         yield _heading(tr("What truncation loses"))
         yield _picture(lambda s: pictures.truncation(cuts, s), tr("truncation"))
-    if trace.x_gradient is not None and trace.x.ndim == 3:
+    if attributions or (trace.x_gradient is not None and trace.x.ndim == 3):
         yield _heading(tr("What it looked at"))
-        yield _picture(lambda s: pictures.looked_at(trace, s, b), tr("gradient times input"))
+        yield from _looked_at(trace, attributions, b)
     yield _heading(tr("Memory"))
     yield _picture(lambda s: pictures.memory(layers, s), tr("time constants"))
     for layer in layers:
         yield from _of_layer(layer, trace, b)
     yield _heading(tr("One step, in numbers"))
     yield from _walks(layers[-1], b, step, unit)
+
+
+def _followed(followed: Followed):
+    best = followed.units[0]
+    yield _heading(tr("Units that follow {what}", what=followed.what))
+    yield _paragraph(
+        tr("Chosen on the first half of the text, scored on the second. By chance the best unit "
+           "reaches {chance} there.", chance=f"{best.chance:.4f}")
+    )  # fmt: skip
+    rows = []
+    for one in followed.units:
+        share = "–" if one.accuracy is None else f"{100 * one.accuracy:.2f} %"
+        usual = "–" if one.usual is None else f"{100 * one.usual:.2f} %"
+        rows.append([f"{one.name}[{one.unit}]", f"{one.held:.4f}", share, usual])
+    head = [tr("unit"), best.measure, tr("accuracy"), tr("the commoner answer")]
+    yield _table(head, rows)
+    if followed.gates:
+        rows = [[n, f"{v[0]:.3f}", f"{v[1]:.3f}"] for n, v in followed.gates.items()]
+        yield _table([tr("gate"), tr("where it changes"), tr("elsewhere")], rows)
+    yield for_page(followed.tokens, followed.values, followed.joiner)
+
+
+def _told(trace: Trace, b: int):
+    """What a task said of each step: how sure it was of each token, or of each word's tag."""
+    told, tokens = trace.told, trace.tokens[b]
+    if "answer" in told:
+        yield _heading(tr("Each word's answer"))
+        rows = [
+            [word, answer, f"{100 * sure:.1f} %"]
+            for word, answer, sure in zip(
+                tokens, told["answer"][b], told["probability"][b], strict=True
+            )
+        ]
+        yield _table([tr("word"), tr("answer"), tr("probability")], rows[:MOST_ROWS])
+    elif "likeliest" in told and len(tokens) > 1:
+        yield _heading(tr("How little each token was expected"))
+        sure = np.array(told["probability"][b], float)
+        bits = -np.log2(np.maximum(sure, 1e-30))
+        yield for_page(tokens, bits, trace.joiner)
+        order = [t for t in np.argsort(-np.nan_to_num(bits), kind="stable") if bits[t] == bits[t]]
+        rows = [
+            [str(t + 1), repr(tokens[t]), f"{bits[t]:.2f}", f"{100 * sure[t]:.3g} %",
+             repr(told["likeliest"][b][t]), f"{100 * told['likeliest_probability'][b][t]:.3g} %"]
+            for t in order[:10]
+        ]  # fmt: skip
+        head = [tr("step"), tr("token"), tr("bits"), tr("probability"), tr("expected was"),
+                tr("probability")]  # fmt: skip
+        yield _table(head, rows)
+
+
+def _looked_at(trace: Trace, attributions: Sequence[Attribution], b: int):
+    length, tokens = int(trace.lengths[b]), trace.tokens[b]
+    real = trace.x_gradient is not None and trace.x.ndim == 3
+    if not attributions:
+        yield _picture(lambda s: pictures.looked_at(trace, s, b), tr("gradient times input"))
+    for one in attributions:
+        words = one.said()
+        yield f"<h3>{html.escape(words)}</h3>"
+        yield _paragraph(
+            tr("score {score}, of an empty input {empty}; the parts add up to {sum}",
+               score=f"{one.score[0]:.4f}", empty=f"{one.empty[0]:.4f}",
+               sum=f"{one.parts[0].sum():.4f}")
+        )  # fmt: skip
+        if one.method == "integrated" and not one.complete():
+            yield _paragraph(tr("the network tips over too steeply for these parts to be complete"))
+        parts, features = one.parts[0, :length], one.features
+        draw: Callable[[Style], Any]
+        if real and features is not None:
+            x, wide = trace.x[b, :length], features[0, :length]
+            draw = partial(pictures.features, x, wide, title=words)
+        else:
+            label = tr("part of the score")
+            draw = partial(pictures.steps, parts, tokens=tokens, title=words, label=label)
+        yield _picture(draw, words)
+        if any(tokens) and not real:
+            yield for_page(tokens, parts, trace.joiner)
 
 
 def _chosen(trace: Trace) -> list[LayerTrace]:

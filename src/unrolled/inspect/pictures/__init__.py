@@ -5,7 +5,7 @@ Each picture is a function from what it shows and a `Style` to a figure of Matpl
 
 from .attention import attention
 from .gradients import flows, parts, truncation
-from .inside import features, gates, looked_at, memory, values
+from .inside import features, gates, looked_at, memory, unit, values
 from .style import Style, korean_family, png
 from .text import steps, surprise, text
 from .topology import topology
@@ -26,5 +26,6 @@ __all__ = [
     "text",
     "topology",
     "truncation",
+    "unit",
     "values",
 ]

@@ -52,6 +52,47 @@ def values(layer: LayerTrace, style: Style, b: int = 0, tokens: Any = ()) -> Any
     return drawn
 
 
+def unit(
+    layer: LayerTrace, number: int, style: Style, b: int = 0, tokens: Any = (), marked: Any = ()
+) -> Any:
+    """One unit of a layer along one sequence: its states above, its gates below.
+
+    Args:
+        layer: one layer and direction.
+        number: the unit.
+        style: light or dark.
+        b: the sequence; tokens: what stands at each of its steps.
+        marked: a value for each step; where it changes, a line is drawn.
+    """
+    length = int(layer.one.ends()[b])
+    states = list(layer.traced.states)
+    rest = [n for n in layer.traced.observed if _op(layer, n) == "sigmoid"]
+    drawn = figure(max(6.0, min(13.0, 1.6 + 0.26 * length)), 2.7 + 2.0 * bool(rest))
+    panels = drawn.subplots(1 + bool(rest), 1, sharex=True, squeeze=False)[:, 0]
+    steps = sampled(length, MOST_STEPS)
+    kinds = ("-", "--", ":", "-.")
+    for axes, names in zip(panels, (states, rest), strict=False):
+        for n, name in enumerate(names):
+            value = np.nan_to_num(layer[name][b, steps, number].astype(float))
+            words = said(layer.traced, name)
+            axes.plot(value, color=COLOURS[n % 8], lw=1.6, ls=kinds[n % 4], marker="o", ms=3,
+                      label=name if words == name else f"{name}: {words}")  # fmt: skip
+        axes.grid(alpha=0.6, lw=0.5)
+        axes.set_ylabel(tr("state") if names is states else tr("gate"))
+        # beside the axes, where it covers nothing
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        told = [marked[t] for t in steps] if len(marked) else []
+        for k in range(1, len(told)):
+            if told[k] != told[k - 1] and told[k] == told[k]:
+                axes.axvline(k, color=style.ink, lw=1.0, ls=(0, (2, 2)))
+    panels[0].set_title(tr("{layer}, unit {unit}", layer=layer.title, unit=number))
+    panels[0].axhline(0, color=style.ink, lw=0.8)
+    if rest:
+        panels[1].set_ylim(-0.03, 1.03)
+    name_steps(panels[-1], steps, tokens, each=True)
+    return drawn
+
+
 def gates(layer: LayerTrace, style: Style) -> Any:
     """How the values of each gate and state are distributed, saturation in numbers."""
     from ..memory import statistics

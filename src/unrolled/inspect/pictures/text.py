@@ -19,7 +19,7 @@ INCH = 0.105  # of a letter
 
 def text(
     tokens: Sequence[str],
-    values: Sequence[float],
+    values: Any,
     style: Style,
     *,
     joiner: str = "",
@@ -46,7 +46,9 @@ def text(
     axes = drawn.add_subplot()
     axes.set_axis_off()
     axes.set(xlim=(-0.5, max(broad, 40) + 0.5), ylim=(len(rows) + cut + 0.1, -0.1))
-    colours = style.signed
+    whole = style.signed
+    # letters have to be read on it: its strongest colours are left out
+    colours = ListedColormap(whole(np.linspace(0.15, 0.85, 256)))
     for k, row in enumerate(rows):
         place = 0
         for piece in row:
@@ -75,7 +77,7 @@ def text(
 
 
 def steps(
-    values: Sequence[float],
+    values: Any,
     style: Style,
     *,
     tokens: Sequence[str] = (),

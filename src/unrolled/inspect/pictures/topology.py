@@ -78,8 +78,7 @@ def _ins_and_outs(folded, unrolled, steps, layers, read, tops, features, length,
                 _up(unrolled, place, j, i, style)
         if any(read[layers[i].title][t] for i in tops):
             _out(unrolled, place, count, style)
-            unrolled.text(place, count + 0.32, f"y{t + 1}", ha="center", va="bottom",
-                          fontweight="bold")  # fmt: skip
+            unrolled.text(place, count + 0.32, f"y{t + 1}", ha="center", va="bottom")
     told = sum(bool(any(read[layers[i].title][t] for i in tops)) for t in range(length))
     words = tr("{steps} inputs; the loss reads {outputs} outputs", steps=length, outputs=told)
     unrolled.text((len(steps) - 1) / 2, -0.87, words, ha="center", va="bottom", fontsize=9)
