@@ -187,7 +187,7 @@ def test_the_command_finds_draws_and_tells(unrolled, tmp_path):
     Image.open(tmp_path / "p.png").verify()
     facts = json.loads(unrolled(*common, "--json").out)
     assert facts["find"]["units"][0]["unit"] == 4
-    ran = unrolled("inspect", tmp_path / "latch", 'I "am" he', "--follow", "h[4]")
+    ran = unrolled("inspect", tmp_path / "latch", 'he "said" no', "--follow", "h[4]")
     assert ran.code == 0, ran.err
     assert "█" in ran.out
     assert unrolled("inspect", tmp_path / "latch", "he", "--follow", "h[9]").code == 2
