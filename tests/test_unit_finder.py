@@ -139,7 +139,7 @@ def test_a_unit_that_keeps_quotations_is_found_and_seen_to_be_turned():
     assert (best.name, best.unit) == ("l0.h", 4)
     assert best.held > 0.99 > best.chance
     assert best.accuracy > 0.99
-    assert found.gates["z"] == (pytest.approx(0, abs=1e-3), pytest.approx(1, abs=1e-3))
+    assert found.gates["z"] == pytest.approx((0, 0, 1), abs=1e-3)
     assert len(found.held) == 1
 
 
@@ -183,7 +183,7 @@ def test_the_command_finds_draws_and_tells(unrolled, tmp_path):
     ran = unrolled(*common, "--picture", tmp_path / "p.png")
     assert ran.code == 0, ran.err
     assert "l0.h[4]" in ran.out.splitlines()[3]
-    assert "where it changes r 1.00, z 0.00" in ran.out
+    assert "r 1.00, z 0.00, n -1.00  where it ends or falls" in ran.out
     Image.open(tmp_path / "p.png").verify()
     facts = json.loads(unrolled(*common, "--json").out)
     assert facts["find"]["units"][0]["unit"] == 4

@@ -41,12 +41,12 @@ def say(found: Any, what: str) -> None:
                share=f"{100 * best.usual:.2f}")
         )  # fmt: skip
     if found.gates:
-        turns = ", ".join(f"{n} {v[0]:.2f}" for n, v in found.gates.items())
-        rest = ", ".join(f"{n} {v[1]:.2f}" for n, v in found.gates.items())
-        typer.echo(
-            tr("gates of {unit}: where it changes {turns}, elsewhere {rest}",
-               unit=f"{best.name}[{best.unit}]", turns=turns, rest=rest)
-        )  # fmt: skip
+        name = f"{best.name}[{best.unit}]"
+        typer.echo(tr("mean gates of {unit}:", unit=name))
+        words = (tr("where it begins or grows"), tr("where it ends or falls"), tr("elsewhere"))
+        for k, word in enumerate(words):
+            told = ", ".join(f"{n} {v[k]:.2f}" for n, v in found.gates.items())
+            typer.echo(f"  {told}  {word}")
     row, values = found.shown()
     typer.echo(for_terminal(row.tokens[:SHOWN], values[:SHOWN], row.joiner, colour=colours()))
 
@@ -55,7 +55,12 @@ def facts(found: Any, what: str) -> dict[str, Any]:
     """The same for programs."""
     from dataclasses import asdict
 
-    gates = {n: {"changes": v[0], "elsewhere": v[1]} for n, v in found.gates.items()}
+    gates = {
+        n: dict(
+            zip(("rises", "falls", "elsewhere"), (None if v != v else v for v in row), strict=True)
+        )
+        for n, row in found.gates.items()
+    }
     return {"what": what, "units": [asdict(one) for one in found.units], "gates": gates}
 
 

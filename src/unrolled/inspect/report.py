@@ -62,7 +62,7 @@ class Followed:
         units: the best first.
         tokens, joiner: the text.
         values: of the best unit, (T); wanted: what is followed, (T).
-        gates: name → its mean where what is followed changes, and elsewhere.
+        gates: name → its mean where what is followed rises, falls, and elsewhere.
     """
 
     what: str
@@ -71,7 +71,7 @@ class Followed:
     joiner: str
     values: np.ndarray
     wanted: np.ndarray
-    gates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    gates: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
 
 def save_report(
@@ -182,8 +182,16 @@ def _followed(followed: Followed):
     head = [tr("unit"), best.measure, tr("accuracy"), tr("the commoner answer")]
     yield _table(head, rows)
     if followed.gates:
-        rows = [[n, f"{v[0]:.3f}", f"{v[1]:.3f}"] for n, v in followed.gates.items()]
-        yield _table([tr("gate"), tr("where it changes"), tr("elsewhere")], rows)
+        rows = [[n, *(f"{value:.3f}" for value in v)] for n, v in followed.gates.items()]
+        yield _table(
+            [
+                tr("gate"),
+                tr("where it begins or grows"),
+                tr("where it ends or falls"),
+                tr("elsewhere"),
+            ],
+            rows,
+        )
     yield for_page(followed.tokens, followed.values, followed.joiner)
 
 

@@ -45,13 +45,13 @@ class Found:
     Args:
         units: the best first.
         held: the sequences that they were scored on.
-        gates: name → the mean of the best unit's gate at steps where the predicate changes, and at
-            the others.
+        gates: name → the mean of the best unit's gate at steps where what is followed rises, where
+            it falls, and elsewhere; NaN where there is no such step.
     """
 
     units: list[Follower]
     held: list[States]
-    gates: dict[str, tuple[float, float]]
+    gates: dict[str, tuple[float, float, float]]
 
     def shown(self) -> tuple[States, np.ndarray]:
         """The first held-out sequence where what is followed changes, and the best unit there."""
@@ -144,26 +144,25 @@ def _joined(rows: list[States]) -> Part:
     return Part.of(values, np.concatenate([row.wanted for row in rows]))
 
 
-def _gates(task, inputs, seen, best: Follower) -> dict[str, tuple[float, float]]:
-    """The best unit's gates where what it follows changes, and elsewhere."""
+def _gates(task, inputs, seen, best: Follower) -> dict[str, tuple[float, float, float]]:
+    """The best unit's gates where what it follows rises and falls, and elsewhere."""
     cell = task.model.recurrent.cell
     names = [n for n in cell.observed if n in cell.gates]
     place = best.name.rpartition(".")[0]
-    sums = {n: np.zeros((2, 2)) for n in names}
+    sums = {n: np.zeros((3, 2)) for n in names}
     if not names:
         return {}
     only = states_of(task, inputs, tuple(names), unit=best.unit)
     for row, told in zip(only, seen, strict=True):
-        counted = np.isfinite(told.wanted[1:]) & np.isfinite(told.wanted[:-1])
-        turns = (np.diff(told.wanted) != 0) & counted
+        if len(told.wanted) < 2:
+            continue
+        change = np.diff(told.wanted)
         for n in names:
             value = row.values[f"{place}.{n}"][1:, 0]
-            for which, steps in enumerate((turns, counted & ~turns)):
+            for which, steps in enumerate((change > 0, change < 0, change == 0)):
                 sums[n][which] += value[steps].sum(), steps.sum()
-    return {
-        n: (float(s[0, 0] / s[0, 1]), float(s[1, 0] / s[1, 1]))
-        for n, s in sums.items() if s[0, 1] and s[1, 1]
-    }  # fmt: skip
+    nan = float("nan")
+    return {n: tuple(float(a / k) if k else nan for a, k in s) for n, s in sums.items()}  # type: ignore[misc]  # three of them
 
 
 @torch.no_grad()
