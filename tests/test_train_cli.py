@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from unrolled.checkpoint import RESUME
 from unrolled.tasks import load
 
 QUICK = ("--epochs", "2", "--hidden", "8")
@@ -140,25 +142,28 @@ def test_ctrl_c_saves_exits_130_and_resume_goes_on(unrolled, elsewhere):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_command_itself_survives_twenty_kills(elsewhere):
-    command = [sys.executable, "-m", "unrolled", "train", "digits", "--epochs", "40"]
-    command += ["--set", "checkpoint_every=5", "--hidden", "16"]
-    subprocess.run([*command, "--out", "whole"], check=True, capture_output=True)
-    rng, kills, number = np.random.default_rng(0), 0, 0
-    while kills < 20:
-        number += 1
-        while True:
-            again = [*command, "--out", f"m{number}", "--resume"]
-            try:
-                limit = 1.5 + 3 * rng.random()
-                subprocess.run(again, timeout=limit, check=True, capture_output=True)
-                break
-            except subprocess.TimeoutExpired:  # which kills it
-                kills += 1
-        weights = [
-            (elsewhere / name / "model.safetensors").read_bytes()
-            for name in ("whole", f"m{number}")
-        ]
-        assert weights[0] == weights[1]
+    command = [sys.executable, "-m", "unrolled", "train", "digits", "--epochs", "24"]
+    command += ["--set", "checkpoint_every=5", "--hidden", "16", "--out"]
+    subprocess.run([*command, "whole"], check=True, capture_output=True)
+    state, rng = elsewhere / "m" / RESUME, np.random.default_rng(0)
+
+    def saved():
+        return state.stat().st_ino if state.exists() else None
+
+    for _ in range(20):
+        # At any moment after the next checkpoint or the one after, so that every life gets on.
+        saves, moment = 1 + rng.integers(2), 0.03 * rng.random()
+        before = saved()
+        with subprocess.Popen([*command, "m", "--resume"], stdout=subprocess.DEVNULL) as running:
+            while saves and running.poll() is None:
+                if saved() != before:
+                    before, saves = saved(), saves - 1
+            time.sleep(moment)
+            running.kill()
+        assert running.returncode == -signal.SIGKILL, "it ended before it was killed"
+    subprocess.run([*command, "m", "--resume"], check=True, capture_output=True)
+    weights = [(elsewhere / name / "model.safetensors").read_bytes() for name in ("whole", "m")]
+    assert weights[0] == weights[1]
 
 
 def test_eval_gives_the_same_figures_as_training(unrolled, digits, elsewhere):
