@@ -116,9 +116,10 @@ def test_ctrl_c_exits_130_and_says_nothing_of_the_code(unrolled, monkeypatch):
     assert "Traceback" not in ran.err
 
 
-def test_a_fault_of_ours_is_not_hidden(unrolled, monkeypatch):
-    raising(monkeypatch, ZeroDivisionError("ours"))
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("fault", [ZeroDivisionError, EOFError])
+def test_a_fault_of_ours_is_not_hidden(fault, unrolled, monkeypatch):
+    raising(monkeypatch, fault("ours"))
+    with pytest.raises(fault):
         cli.main(["doctor"])
 
 

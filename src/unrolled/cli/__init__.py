@@ -141,7 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain(tr_error(error))
     except BadUsage as error:
         _complain(_usage(error))
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # typer takes any for a Ctrl-D: a fault of ours
+            raise error.__cause__ from None
         sys.exit(130)
     except BrokenPipeError:
         _hush()

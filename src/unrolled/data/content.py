@@ -122,8 +122,10 @@ def _unpacked(path: Path, data: bytes, limit: int | None) -> bytes:
     reader = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
     try:
         found = reader.decompress(data, -1 if limit is None else limit + 1)
-        if limit is not None and len(found) == limit:
+        if limit is not None and len(found) == limit and not reader.eof:
             reader.decompress(b"", 1)  # what is left of the stream is its checksum
+        if reader.unused_data.startswith(_XZ):  # several streams, one after the other
+            return lzma.decompress(data, lzma.FORMAT_XZ)
     except lzma.LZMAError:
         raise _broken(path, "xz") from None
     if not reader.eof and (limit is None or len(found) <= limit):
