@@ -1,4 +1,4 @@
-"""Bytes of a file as they are meant: packed ones unpacked, whole, and no larger than they may be."""
+"""Bytes of a file as they are meant: packed ones unpacked, whole, no larger than they may be."""
 
 import gzip
 import lzma
