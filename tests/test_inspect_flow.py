@@ -86,6 +86,13 @@ def test_a_sequence_at_whose_end_nothing_arrives_hides_no_other():
     assert not carry(nothing["l0"]).any()
 
 
+def test_a_gradient_is_followed_down_to_the_smallest_numbers():
+    x = torch.randn(1, 500, 2, dtype=DOUBLE)
+    found = flow(trace(orthogonal(0.3), x)["l0"])
+    assert found.ratio == pytest.approx(0.3**499, rel=1e-6)  # 1e-261: its square is no number
+    assert found.rate == pytest.approx(0.3, rel=1e-6)
+
+
 def test_a_gradient_that_overflows_explodes():
     layer = Recurrent(Linear, 1, 3, backend="reference")
     with torch.no_grad():

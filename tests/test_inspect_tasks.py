@@ -202,33 +202,52 @@ def test_what_cannot_be_looked_at_is_said():
 
 def test_the_command_looks_at_a_text_that_is_typed(unrolled, tmp_path):
     checkpoint.save(tmp_path / "lm", language())
-    ran = unrolled("inspect", tmp_path / "lm", "the rain\\nin spain")
+    ran = unrolled("inspect", tmp_path / "lm", "--backend", "reference", "the rain\\nin spain")
     assert ran.code == 0, ran.err
     for words in ("the rain↵\n", "the most surprising:", "expected was", "l0: gradients"):
         assert words in ran.out
-    ran = unrolled("inspect", tmp_path / "lm", "the rain", "--why", "occlusion", "--at", "5")
+    ran = unrolled(
+        "inspect",
+        tmp_path / "lm",
+        "--backend",
+        "reference",
+        "the rain",
+        "--why",
+        "occlusion",
+        "--at",
+        "5",
+    )
     assert "occlusion: the score is -" in ran.out, ran.err
     assert "parts add up to" in ran.out
-    facts = unrolled("inspect", tmp_path / "lm", "the rain", "--why", "integrated", "--json")
+    facts = unrolled(
+        "inspect",
+        tmp_path / "lm",
+        "--backend",
+        "reference",
+        "the rain",
+        "--why",
+        "integrated",
+        "--json",
+    )
     facts = json.loads(facts.out)
     assert facts["told"]["probability"][0][0] is None
     parts, why = facts["told"]["why_integrated"][0], facts["why"]
     assert len(parts) == len(facts["tokens"][0]) == 8
     assert abs(why["score"] - why["empty"] - sum(parts)) < 1e-2 * abs(why["score"])
-    missing = unrolled("inspect", tmp_path / "lm", "rain.txt")
+    missing = unrolled("inspect", tmp_path / "lm", "--backend", "reference", "rain.txt")
     assert (missing.code, "nothing there" in missing.err) == (2, True)
 
 
 def test_the_command_looks_at_a_sentence_and_at_a_file_of_columns(unrolled, tmp_path):
     checkpoint.save(tmp_path / "tagger", tagger(crf=True))
-    ran = unrolled("inspect", tmp_path / "tagger", "the dog runs .")
+    ran = unrolled("inspect", tmp_path / "tagger", "--backend", "reference", "the dog runs .")
     assert ran.code == 0, ran.err
     assert [line.split()[0] for line in ran.out.splitlines()[2:6]] == WORDS[0]
     lines = [f"{w} {t}" for w, t in zip(WORDS[1], TAGS[1], strict=True)]
     (tmp_path / "some.txt").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
     picture = tmp_path / "p.png"
-    ran = unrolled("inspect", tmp_path / "tagger", tmp_path / "some.txt", "--why", "gradient",
-                   "--at", "2", "--picture", picture)  # fmt: skip
+    ran = unrolled("inspect", tmp_path / "tagger", "--backend", "reference", tmp_path / "some.txt",
+                   "--why", "gradient", "--at", "2", "--picture", picture)  # fmt: skip
     assert ran.code == 0, ran.err
     assert "gradient × input" in ran.out
     Image.open(picture).verify()

@@ -179,7 +179,17 @@ def test_units_of_texts_and_of_tags_are_found():
 def test_the_command_finds_draws_and_tells(unrolled, tmp_path):
     checkpoint.save(tmp_path / "latch", latch())
     (tmp_path / "text.txt").write_text(QUOTED * 12, encoding="utf-8")
-    common = ("inspect", tmp_path / "latch", tmp_path / "text.txt", "--find", "quotes")
+    common = (
+        "inspect",
+        tmp_path / "latch",
+        "--backend",
+        "reference",
+        tmp_path / "text.txt",
+        "--find",
+        "quotes",
+        "--backend",
+        "reference",
+    )
     ran = unrolled(*common, "--picture", tmp_path / "p.png")
     assert ran.code == 0, ran.err
     assert "l0.h[4]" in ran.out.splitlines()[3]
@@ -187,18 +197,25 @@ def test_the_command_finds_draws_and_tells(unrolled, tmp_path):
     Image.open(tmp_path / "p.png").verify()
     facts = json.loads(unrolled(*common, "--json").out)
     assert facts["find"]["units"][0]["unit"] == 4
-    ran = unrolled("inspect", tmp_path / "latch", 'he "said" no', "--follow", "h[4]")
+    ran = unrolled(
+        "inspect", tmp_path / "latch", "--backend", "reference", 'he "said" no', "--follow", "h[4]"
+    )
     assert ran.code == 0, ran.err
     assert "█" in ran.out
-    assert unrolled("inspect", tmp_path / "latch", "he", "--follow", "h[9]").code == 2
+    assert (
+        unrolled(
+            "inspect", tmp_path / "latch", "--backend", "reference", "he", "--follow", "h[9]"
+        ).code
+        == 2
+    )
 
 
 @pytest.mark.slow
 def test_the_report_tells_of_units_and_of_each_token(unrolled, tmp_path):
     checkpoint.save(tmp_path / "latch", latch())
     (tmp_path / "text.txt").write_text(QUOTED * 12, encoding="utf-8")
-    ran = unrolled("inspect", tmp_path / "latch", tmp_path / "text.txt", "--find", "quotes",
-                   "--report", tmp_path / "r.html")  # fmt: skip
+    ran = unrolled("inspect", tmp_path / "latch", "--backend", "reference", tmp_path / "text.txt",
+                   "--find", "quotes", "--report", tmp_path / "r.html")  # fmt: skip
     assert ran.code == 0, ran.err
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     for words in ("Units that follow quotes", "rgba(213,94,0", "expected was", "occlusion"):

@@ -16,10 +16,13 @@ from unrolled.tasks.classify import Classify
 from unrolled.train import train
 
 
-def trained(rho, out=None, **settings):
+def trained(rho, out=None, images=300, **settings):
     """A ReLU network read pixel by pixel, its U an identity times rho, trained for a few steps."""
     digits = load("digits", read="pixels")
-    digits = dataclasses.replace(digits, train=digits.train.take(range(300)))
+    digits = dataclasses.replace(
+        digits, train=digits.train.take(range(images)), valid=digits.valid.take(range(9)),
+        read_test=lambda: digits.valid.take(range(9)),
+    )  # fmt: skip
     task = Classify.for_dataset(digits, cell="rnn-relu", hidden=8, backend="reference", seed=0)
     with torch.no_grad():
         task.model.recurrent.weight_hh_l0.copy_(rho * torch.eye(8))
@@ -42,6 +45,17 @@ def test_the_alarm_comes_before_the_loss_is_nan(tmp_path):
     first = next(row for row in rows if row["event"] == "gradients")
     assert first["layers"][0]["verdict"] == "exploding"
     assert first["layers"][0]["rate"] == pytest.approx(2.5, rel=0.05)
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_what_diverges_is_named_at_once_and_held_by_clipping(clip):
+    """The command of docs/inspect.md: rho 1.1, plain gradient descent, with and without clip."""
+    options = {"optimizer": "sgd", "lr": 0.05, "batch": 20, "epochs": 2, "watch": "gradients"}
+    said, error = trained(1.1, images=40, clip=clip, **options)
+    assert "alarm at step 1: l0: gradients explode; each step back multiplies by 1.099" in said
+    assert (error is None) == bool(clip)
+    if error is not None:
+        assert "is not finite" in str(error)
 
 
 @pytest.mark.slow

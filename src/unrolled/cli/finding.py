@@ -81,13 +81,29 @@ def drawing(found: Any, what: str, seen: Any):
                                        label=tr("value"))  # fmt: skip
 
 
+UNIT = re.compile(r"(?:(?P<layer>[\w.]+)\.)?(?P<name>\w+)\[(?P<unit>\d+)\]")
+
+
+def named(task: Any, words: str) -> tuple[str, int]:
+    """`c[12]`, of the last layer, or `l0.c[12]` as ("l0.c", 12).
+
+    Raises:
+        UsageError: it is no such name.
+    """
+    found = UNIT.fullmatch(words.strip())
+    if found is None:
+        raise UsageError("--follow", expected="a unit such as c[12] or l0.c[12]", got=words)
+    layer = found["layer"] or f"l{task.model.recurrent.num_layers - 1}"
+    return f"{layer}.{found['name']}", int(found["unit"])
+
+
 def unit_of(seen: Any, words: str, layer: Any) -> tuple[Any, str, int]:
     """The layer, name and unit of `c[12]` or `l0.c[12]`.
 
     Raises:
         UsageError: there is none.
     """
-    found = re.fullmatch(r"(?:(?P<layer>[\w.]+)\.)?(?P<name>\w+)\[(?P<unit>\d+)\]", words.strip())
+    found = UNIT.fullmatch(words.strip())
     if found is None:
         raise UsageError("--follow", expected="a unit such as c[12] or l0.c[12]", got=words)
     chosen = seen[found["layer"]] if found["layer"] else layer

@@ -35,6 +35,9 @@ def inspect(
             "regular expression."
         ),
     ] = None,
+    only: Annotated[
+        str | None, _Flag(help="Only texts in which this regular expression is found.")
+    ] = None,
     follow: Annotated[
         str | None, _Flag(metavar="UNIT", help="Show one unit along the text: c[12], l0.h[3].")
     ] = None,
@@ -102,9 +105,12 @@ def inspect(
         inputs, ids, tags = looked.read(task, sources, resize=resize, **most)
     else:
         inputs, ids, tags = looked.own(task, model, part, data_dir=data_dir, **most)
+    if only is not None:
+        inputs, ids, tags = looked.sifted(inputs, ids, tags, only)
     found = None
     if find is not None:
-        found = following(task, inputs, find, tags=tags)
+        first = finding.named(task, follow) if follow else None
+        found = following(task, inputs, find, tags=tags, unit=first)
         row = found.shown()[0]
         inputs, ids, example = [_written(task, row)], [tr("held out")], 0
     if not 0 <= example < len(ids):
@@ -116,7 +122,7 @@ def inspect(
         row = parts.parts[0, : int(seen.lengths[example])].tolist()
         seen.told[f"why_{why}"] = [row if b == example else [] for b in range(len(ids))]
     chosen = seen[layer] if layer else seen.layers[-1]
-    unit_asked = finding.unit_of(seen, follow, chosen) if follow else None
+    unit_asked = finding.unit_of(seen, follow, chosen) if follow and not find else None
     if as_json:
         whole = _facts(seen, parts)
         if found is not None and find is not None:

@@ -82,6 +82,27 @@ def own(
     return some.inputs, ids, None
 
 
+def sifted(inputs: Any, ids: list[str], tags: Any, only: str) -> tuple[Any, list[str], Any]:
+    """Those of some texts in which an expression is found.
+
+    Raises:
+        UsageError: it is no expression, or found in none.
+    """
+    import re
+
+    try:
+        kept = [
+            k for k, row in enumerate(inputs)
+            if re.search(only, row if isinstance(row, str) else " ".join(map(str, row)))
+        ]  # fmt: skip
+    except re.error as error:
+        raise UsageError("--only", expected="a regular expression", got=str(error)) from None
+    if not kept:
+        raise UsageError("--only", expected="an expression that is found somewhere", got=only)
+    chosen = [inputs[k] for k in kept]
+    return chosen, [ids[k] for k in kept], None if tags is None else [tags[k] for k in kept]
+
+
 def _examples(task: Any, source: str, resize: bool) -> tuple[Any, list[str]]:
     from unrolled.data import read_inputs
 

@@ -87,7 +87,14 @@ def correlations(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.divide(found, scale, out=np.zeros_like(found), where=scale > 0)
 
 
-def followers(chosen: Part, held: Part, *, yes_or_no: bool, count: int = 5) -> list[Follower]:
+def followers(
+    chosen: Part,
+    held: Part,
+    *,
+    yes_or_no: bool,
+    count: int = 5,
+    first_told: tuple[str, int] | None = None,
+) -> list[Follower]:
     """The units that follow best on one part, and how well they do on the other.
 
     Args:
@@ -95,6 +102,7 @@ def followers(chosen: Part, held: Part, *, yes_or_no: bool, count: int = 5) -> l
         held: the part that they are scored on.
         yes_or_no: whether what is followed is 0 and 1, or a number.
         count: how many.
+        first_told: the name and number of a unit that is told first, however well it follows.
 
     Raises:
         UsageError: what is followed is the same everywhere in a part.
@@ -133,7 +141,12 @@ def followers(chosen: Part, held: Part, *, yes_or_no: bool, count: int = 5) -> l
     by_chance = middle + signs[rows, best] * (others[rows, best] - middle)
     chance = float(by_chance.max())
     found = []
-    for k in np.argsort(-strength[0], kind="stable")[:count]:
+    order = np.argsort(-strength[0], kind="stable")[:count].tolist()
+    if first_told is not None:
+        if first_told not in owners:
+            raise UsageError("unit", expected=f"one of {', '.join(names)}", got=first_told[0])
+        order = [owners.index(first_told), *(k for k in order if owners[k] != first_told)]
+    for k in order:
         name, unit = owners[k]
         sign = int(signs[0, k])
         threshold = accuracy = usual = None

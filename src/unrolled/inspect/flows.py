@@ -140,7 +140,9 @@ def carry(layer: LayerTrace) -> np.ndarray:
         last[name] = torch.zeros_like(value)
         last[name][ends[some] - 1, some] = value[ends[some] - 1, some]
     found = layer.way.run(last)
-    joint = torch.sqrt(sum((v[1:].double() ** 2).sum(-1) for v in found.values()))
+    every = torch.cat([v[1:].double() for v in found.values()], -1)
+    most = every.abs().amax(-1, keepdim=True)  # squares of the smallest numbers are none any more
+    joint = (every / most.clamp(min=1e-300)).norm(dim=-1) * most.squeeze(-1)
     told = [b for b in some.tolist() if joint[ends[b] - 1, b] != 0]
     if not told:
         return np.zeros(one.steps)

@@ -83,6 +83,7 @@ def following(
     *,
     tags: Sequence[Sequence[str]] | None = None,
     count: int = 5,
+    unit: tuple[str, int] | None = None,
 ) -> Found:
     """The units of a task that follow a predicate along texts.
 
@@ -95,6 +96,7 @@ def following(
         what: `quotes`, `line-position`, `brackets`, `subject`, `tag:NAME`, a regular expression.
         tags: of each word, for `tag:NAME`.
         count: how many units.
+        unit: one that is told first, such as ("l0.c", 12), however well it follows.
 
     Raises:
         UsageError: what is followed is never so, or always, or cannot be read.
@@ -121,7 +123,8 @@ def following(
             row.wanted = np.array([float(tag == what[4:]) for tag in tags[k]])
     chosen, held = halves(seen)
     yes_or_no = asked is None or asked.yes_or_no
-    units = followers(_joined(chosen), _joined(held), yes_or_no=yes_or_no, count=count)
+    units = followers(_joined(chosen), _joined(held), yes_or_no=yes_or_no, count=count,
+                      first_told=unit)  # fmt: skip
     return Found(units, held, _gates(task, inputs, seen, units[0]))
 
 
@@ -131,6 +134,10 @@ def halves(seen: list[States]) -> tuple[list[States], list[States]]:
         middle = len(seen) // 2
         return seen[:middle], seen[middle:]
     one, middle = seen[0], len(seen[0].tokens) // 2
+    for k in range(middle, min(middle + 200, len(one.tokens) - 1)):
+        if "\n" in one.tokens[k]:  # the second half begins with a line, where one ends soon
+            middle = k + 1
+            break
 
     def part(steps: slice) -> States:
         values = {k: v[steps] for k, v in one.values.items()}

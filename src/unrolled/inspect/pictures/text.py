@@ -14,7 +14,7 @@ from .style import COLOURS, Style, figure, name_steps, note, sampled
 
 COLUMNS, ROWS = 84, 28  # letters across and lines down that can be read in a picture
 MOST_STEPS = 400
-INCH = 0.105  # of a letter
+INCH = 0.085  # of a letter
 
 
 def text(
