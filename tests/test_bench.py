@@ -45,6 +45,17 @@ def test_everybody_is_checked_and_ours_comes_first(cell):
         contender.call()
 
 
+def test_bfloat16_is_timed_beside_our_float32():
+    found = contenders(Work("rnn", SMALL, dtype="bfloat16"), "reference")
+    assert [c.name for c in found] == [
+        "unrolled (reference)",
+        "ours in float32",
+        "torch.nn",
+        "loop",
+    ]
+    assert peak("bfloat16", seconds=0.05) > 1e8
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_no_time_is_reported_on_a_wrong_result(training, monkeypatch):
     right = who._torch_nn

@@ -11,6 +11,7 @@ from torch import nn
 from held import DOUBLE, a_pair, compiled_with, finite, results
 from near import assert_same_bits
 from unrolled.cells import find, names
+from unrolled.engine import precision
 from unrolled.layers import GRU, LSTM, RNN, Recurrent
 
 HALF = torch.bfloat16
@@ -59,8 +60,12 @@ def hold(cell, steps, batch, inputs, units, layers=1, *, training=True, **given)
     got = results(ours, x, rounded=HALF, **call)
     assert ours.backend == "c"
     assert {v.dtype for v in got.values()} == {HALF}
-    kinked = any(node.op == "relu" for node in reference.cell.graph.nodes)
-    assert_near_in_bfloat16(expected, got, MOST_AT_A_KINK if kinked else MOST)
+    ops = {node.op for node in reference._training_cell.graph.nodes}
+    # A norm over so few units divides by what may be small, a product of products by a product has
+    # as many values that are large: they magnify what was rounded.
+    magnifies = "norm" in ops or reference.cell.name == "multiplicative-lstm"
+    most = MOST_AT_A_KINK if "relu" in ops else 4 * MOST if magnifies else MOST
+    assert_near_in_bfloat16(expected, got, most)
 
 
 def hold_everything(name):
@@ -81,6 +86,50 @@ def test_every_cell(name):
         hold(of(name, shape[-1]), *shape)
 
 
+OPTIONS = {
+    "variational": 0.4,
+    "weight_drop": 0.5,
+    "layer_norm": True,
+    "dropout": 0.5,
+    "learn_initial": True,
+    "bias": False,
+}
+
+
+@pytest.mark.parametrize("name", ["gru", "lem"])
+def test_options(name):
+    options = {**OPTIONS, "zoneout": 0.3, "bidirectional": True}
+    hold(find(name), 4, 3, 5, 9, 2, lengths=[4, 0, 2], **options)
+    hold(find(name), 4, 3, 5, 9, 2, lengths=[4, 0, 2], training=False, **options)
+
+
+@pytest.mark.parametrize("shape", [(9, 100, 5, 40), (40, 1, 7, 33)])
+@pytest.mark.parametrize("name", ["lstm", "gru-first", "mingru"])
+def test_bits_depend_neither_on_threads_nor_on_the_batch(name, shape):
+    steps, batch, inputs, units = shape
+    layer = Recurrent(name, inputs, units, 2, backend="c", dtype=HALF)
+    x = torch.randn(batch, steps, inputs).to(HALF)
+    before, found = torch.get_num_threads(), []
+    for count in (1, 2, 1, 3):
+        torch.set_num_threads(count)
+        found.append(results(layer, x, rounded=HALF))
+    torch.set_num_threads(before)
+    for other in found[1:]:
+        for key, value in found[0].items():
+            assert_same_bits(value, other[key])
+    for rows in (slice(0, 1), slice(batch // 2, batch)):
+        assert_same_bits(layer(x[rows])[0], found[0]["output"][rows])
+
+
+def test_a_processor_without_bfloat16_computes_in_float32_and_rounds_once(monkeypatch):
+    monkeypatch.setattr(precision, "multiplies_halves", lambda: False)
+    hold(find("gru"), 6, 7, 5, 17, 2, lengths=LENGTHS, observe=("h", "r"))
+    layer = Recurrent("gru", 5, 17, 2, backend="c", dtype=HALF).eval()
+    x = torch.randn(1, 6, 5).to(HALF)
+    stream, whole = layer.stream(), layer(x)[0]
+    assert_same_bits(torch.stack([stream(x[:, t]) for t in range(6)], 1), whole)
+
+
 def test_a_wrong_result_would_be_seen():
     reference, ours = a_pair(find("lstm"), 3, 6, dtype=HALF)
     x = torch.randn(2, 4, 3).to(HALF)
@@ -98,10 +147,10 @@ def test_autocast_answers_in_bfloat16_and_keeps_parameters_and_gradients_in_floa
     x = torch.randn(6, 4, 5)
     exact = theirs.double()(x.double())[0]
     exact.sum().backward()
-    for given in (x, x.to(HALF)):
+    for value in (x, x.to(HALF)):
         with torch.autocast("cpu", HALF):
-            output, final = ours(given)
-            again, _ = ours(given, final)  # what came out goes in
+            output, final = ours(value)
+            again, _ = ours(value, final)  # what came out goes in
         states = final if isinstance(final, tuple) else (final,)
         assert {v.dtype for v in (output, again, *states)} == {HALF}
         ours.zero_grad()

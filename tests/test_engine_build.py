@@ -308,7 +308,9 @@ def test_a_model_is_built_ahead_as_it_runs(tmp_path, unrolled, monkeypatch):
     monkeypatch.setenv("UNROLLED_KERNELS", str(tmp_path / "kernels"))
     for training in (True, False):
         cell = layer.train(training)._training_cell if training else layer._evaluation_cell
-        found, why = native._built_ahead(native._key(cell, native._described(cell, (), False)))
+        found, why = native._built_ahead(
+            native._key(cell, native._described(cell, (), torch.float32))
+        )
         assert found, why
 
 
@@ -316,7 +318,7 @@ def test_what_cannot_be_built_ahead_is_said(tmp_path, unrolled, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for words, said in (
         ([], "expected names of cells, or --all"),
-        (["rnn", "--dtype", "int8"], "expected float32 or float64"),
+        (["rnn", "--dtype", "int8"], "expected float32, float64 or bfloat16"),
         (["rnn", "--observe", "q"], "expected any of"),
         (["nothing"], "nothing"),
     ):

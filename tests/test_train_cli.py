@@ -382,6 +382,7 @@ def test_import_refuses_what_does_not_go_with_the_data(unrolled):
         (("train", "digits", "--set", "lr"), "expected key=value"),
         (("train", "digits", "--size", "big"), "--size: expected HxW"),
         (("train", "digits", "--device", "tpu"), "device: expected auto, cpu"),
+        (("train", "digits", "--precision", "int8"), "precision: expected one of auto, float32"),
         (("train", "digits", "--backend", "quantum"), "backend"),
         (("eval", "nowhere"), "no model directory"),
         (("predict", "nowhere", "x.png"), "no model directory"),

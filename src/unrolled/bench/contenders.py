@@ -18,6 +18,7 @@ from ..messages import tr
 from .work import Work
 
 SLACK = 32  # times what the plain loop loses against float64; other orders of summation differ
+SLACK_IN_HALF = 2  # in bfloat16, where the loop rounds every value and every sum
 ROUGH = 1024  # roundings: a rival this far off computes the same thing, and loses more than it need
 KERNELS = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN"}
 # The rival's class for a cell of the catalogue; it draws parameters of its own, laid out otherwise.
@@ -65,7 +66,8 @@ def contenders(work: Work, backend: str = "auto", rivals: tuple[str, ...] = ()) 
     Args:
         work: what is timed.
         backend: ours.
-        rivals: of `torch.nn`, `loop` and `torchrecurrent`; all that there are where empty.
+        rivals: of `ours in float32` (where the work is in bfloat16), `torch.nn`, `loop` and
+            `torchrecurrent`; all that there are where empty.
 
     Raises:
         BackendError: somebody computes something wrong, or ours cannot run this.
@@ -80,6 +82,8 @@ def contenders(work: Work, backend: str = "auto", rivals: tuple[str, ...] = ()) 
     truth = _results(exact, x.double(), towards.double(), work.training)
     lost = _distances(truth, _results(loop, x, towards, work.training))
     modules: dict[str, nn.Module] = {"unrolled": ours}
+    if dtype == torch.bfloat16:
+        modules["ours in float32"] = _like(ours, _layer(work, backend, torch.float32))
     if rival := _torch_nn(work, ours, dtype):
         modules["torch.nn"] = rival
     modules["loop"] = loop
@@ -87,10 +91,11 @@ def contenders(work: Work, backend: str = "auto", rivals: tuple[str, ...] = ()) 
     for name, module in modules.items():
         if name != "unrolled" and rivals and name not in rivals:
             continue
-        got = _results(module, x, towards, work.training)
-        loses = _hold(name, work, truth, lost, got)
+        kind = torch.float32 if name == "ours in float32" else dtype
+        given = (module, x.to(kind), towards.to(kind), work.training)
+        loses = _hold(name, work, truth, lost, _results(*given))
         label = f"unrolled ({ours.backend})" if name == "unrolled" else name
-        found.append(Contender(label, _call(module, x, towards, work.training), loses=loses))
+        found.append(Contender(label, _call(*given), loses=loses))
     if not rivals or "torchrecurrent" in rivals:
         other = _torchrecurrent(work, dtype)
         if other is not None:
@@ -173,7 +178,8 @@ def _hold(name, work: Work, truth, lost, got) -> str:
     loses = ""
     for key, distance in _distances(truth, got).items():
         rounding = epsilon * max(1e-3, float(truth[key].abs().max()))
-        bound = SLACK * max(lost[key], rounding)
+        slack = SLACK_IN_HALF if work.dtype == "bfloat16" else SLACK
+        bound = slack * max(lost[key], rounding)
         if distance <= bound:
             continue
         if name == "unrolled" or not distance <= ROUGH * rounding:

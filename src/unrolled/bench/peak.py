@@ -11,6 +11,7 @@ from importlib import resources
 import torch
 
 from ..engine import build
+from ..engine.precision import multiplies_halves
 
 CHAINS = {32: 24, 16: 12}  # registers → independent chains: enough to fill every pipeline
 PIECE = 1 << 17  # turns of the loop that are timed at once, some hundred microseconds
@@ -20,7 +21,7 @@ def peak(dtype: str = "float32", seconds: float = 0.5) -> float:
     """The most floating point operations a second, on as many threads as PyTorch uses.
 
     Args:
-        dtype: `float32` or `float64`.
+        dtype: of what is multiplied: `float32`, `float64` or `bfloat16`.
         seconds: how long to look for it.
 
     Raises:
@@ -32,7 +33,8 @@ def peak(dtype: str = "float32", seconds: float = 0.5) -> float:
     """
     machine = build.compiler()
     chains = CHAINS[machine.registers]
-    source = _source(chains, dtype == "float64")
+    half = dtype == "bfloat16" and multiplies_halves()
+    source = _source(chains, dtype == "float64", half)
     identity = hashlib.sha256(f"{machine.identity}{source}".encode()).hexdigest()[:32]
     key = f"peak-{identity}"
     found = build.cached(key)
@@ -42,11 +44,14 @@ def peak(dtype: str = "float32", seconds: float = 0.5) -> float:
     return float(library.spin(seconds, torch.get_num_threads()))
 
 
-def _source(chains: int, double: bool) -> str:
-    vectors = resources.files("unrolled.engine.c").joinpath("vector.h").read_text("utf-8")
+def _source(chains: int, double: bool, half: bool) -> str:
+    files = ("vector.h", "half.h") if half else ("vector.h",)
+    folder = resources.files("unrolled.engine.c")
+    vectors = "\n".join(folder.joinpath(name).read_text("utf-8") for name in files)
+    each, multiply = (2, "dot_(x, y, {a})") if half else (1, "fma_({a}, x, y)")
     names = [f"a{k}" for k in range(chains)]
     start = "\n    ".join(f"v {a} = all((real){k}e-3f);" for k, a in enumerate(names))
-    turn = "\n      ".join(f"{a} = fma_({a}, x, y);" for a in names)
+    turn = "\n      ".join(f"{a} = {multiply.format(a=a)};" for a in names)
     real = "#define REAL64 1\n" if double else ""
     return f"""{real}{vectors}
 #include <time.h>
@@ -77,7 +82,7 @@ double spin(double seconds, long threads) {{
       if (ended - begun < best) best = ended - begun;
       begun = ended;
     }}
-    rate += 2.0 * V * {chains} * {PIECE} / best;
+    rate += 2.0 * {each} * V * {chains} * {PIECE} / best;
   }}
   return rate;
 }}

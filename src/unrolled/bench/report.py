@@ -131,6 +131,7 @@ def markdown(measured: list[Measured]) -> list[str]:
     for m in measured:
         work = m.row.work
         doing = "training" if work.training else "one step" if m.row.stream else "inference"
+        doing += "" if work.dtype == "float32" else f", {work.dtype}"
         share = f"{100 * m.rate / m.peak:.0f} %" if m.peak else ""
         if m.row.share is not None:
             share += f" (wanted {100 * m.row.share:.0f} %)"

@@ -79,6 +79,12 @@ TABLES = {
     "large": lambda: iter(
         [Row(Work("lstm", Shape(256, 50, 512, 512)), {"torch.nn": None}, share=0.78)]
     ),
+    "half": lambda: iter(
+        [
+            Row(Work("lstm", shape, dtype="bfloat16"), {"ours in float32": most, "torch.nn": None})
+            for shape, most in ((Shape(256, 50, 512, 512), 0.65), (NETWORK, 1.0))
+        ]
+    ),
 }
 
 

@@ -47,7 +47,7 @@ class Work:
         cell: a name of the catalogue or FILE.py:Class.
         shape: of the network and its batch.
         training: forward and backward, all gradients of parameters; else forward alone.
-        dtype: `float32` or `float64`.
+        dtype: `float32`, `float64` or `bfloat16`.
     """
 
     cell: str

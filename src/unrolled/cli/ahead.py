@@ -18,7 +18,7 @@ from unrolled.engine.traced import Traced
 from unrolled.errors import UsageError
 from unrolled.messages import tr
 
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16")
 
 
 def build(
@@ -30,7 +30,9 @@ def build(
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder to fill.")] = Path("kernels"),
     every: Annotated[bool, typer.Option("--all", help="All cells of the catalogue.")] = False,
-    dtype: Annotated[str, typer.Option(help="What they compute in: float32 or float64.")] = "",
+    dtype: Annotated[
+        str, typer.Option(help="What they multiply: float32, float64 or bfloat16.")
+    ] = "",
     observe: Annotated[
         str, typer.Option(help="Values to record as well: names with commas, or all.")
     ] = "",
@@ -40,7 +42,7 @@ def build(
 ) -> None:
     """Compile cells ahead, for machines without a compiler."""
     if dtype and dtype not in DTYPES:
-        raise UsageError("--dtype", expected=" or ".join(DTYPES), got=repr(dtype))
+        raise UsageError("--dtype", expected="float32, float64 or bfloat16", got=repr(dtype))
     wanted = [*(cells or []), *(names() if every else [])]
     if not wanted:
         raise UsageError("CELLS", expected="names of cells, or --all", got="nothing")

@@ -19,7 +19,7 @@ def bench(
     training: Annotated[
         bool, typer.Option("--training/--inference", help="Forward and backward, or forward alone.")
     ] = True,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32, float64 or bfloat16.")] = "float32",
     backend: Annotated[str, typer.Option(help="Ours: auto, c, torch, reference.")] = "auto",
     runs: Annotated[int, typer.Option(min=1, help="Rounds; the median of them is said.")] = 30,
     threads: Annotated[int, typer.Option(min=0, help="Threads of all sides; 0: PyTorch's.")] = 0,
@@ -40,8 +40,8 @@ def bench(
     from unrolled.bench.work import shape as sizes
     from unrolled.engine.backends import known
 
-    if dtype not in ("float32", "float64"):
-        raise UsageError("--dtype", expected="float32 or float64", got=repr(dtype))
+    if dtype not in ("float32", "float64", "bfloat16"):
+        raise UsageError("--dtype", expected="float32, float64 or bfloat16", got=repr(dtype))
     known(backend)
     if cells and preset:
         raise UsageError("CELL and --preset", expected="one of them", got="both")
@@ -53,18 +53,20 @@ def bench(
     wanted += [Row(Work(cell, size, training, dtype)) for cell in alone]
     if threads:
         torch.set_num_threads(threads)
-    most: float | None = None
-    try:
-        most = peak(dtype)
-    except BackendError as error:
-        typer.echo(tr("No peak was measured: {reason}", reason=str(error)), err=True)
+    peaks: dict[str, float] = {}
+    for kind in {row.work.dtype: None for row in wanted}:
+        try:
+            peaks[kind] = peak(kind)
+        except BackendError as error:
+            typer.echo(tr("No peak was measured: {reason}", reason=str(error)), err=True)
     found = []
     for row in wanted:
+        most = peaks.get(row.work.dtype)
         found.append(measure(row, runs, backend=backend, peak=most, all_rivals=not row.rivals))
         if not (as_json or table):
             typer.echo("\n".join(found[-1].lines()))
     if as_json:
-        facts = {"threads": torch.get_num_threads(), "torch": torch.__version__, "peak": most}
+        facts = {"threads": torch.get_num_threads(), "torch": torch.__version__, "peak": peaks}
         rows_ = [m.facts() for m in found]
         typer.echo(json.dumps({**facts, "rows": rows_}, ensure_ascii=False, indent=2))
     elif table:

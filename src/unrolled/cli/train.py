@@ -72,6 +72,9 @@ def train(
     ] = None,
     backend: Annotated[str | None, _Flag(help="auto, torch, c or reference.")] = None,
     device: Annotated[str | None, _Flag(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    precision: Annotated[
+        str | None, _Flag(help="Products in float32 or bfloat16; auto: the latter on CUDA.")
+    ] = None,
     watch: Annotated[
         str | None, _Flag(help="gradients: measure how far they reach, and give the alarm.")
     ] = None,
@@ -190,8 +193,8 @@ def train(
 
 _OPTIONS = (
     "cell hidden layers bidirectional pooling backend seed epochs batch lr augment patience "
-    "checkpoint_every device valid test kind read label features group time id by missing encoding "
-    "text level vocabulary window embedding token watch "
+    "checkpoint_every device precision valid test kind read label features group time id by "
+    "missing encoding text level vocabulary window embedding token watch "
     "pair other"
 ).split()
 

@@ -36,7 +36,7 @@ _FAILED: dict[tuple[int, tuple[str, ...], torch.dtype], tuple[Traced, BackendErr
 
 def trouble(call: Call) -> BackendError | None:
     """Why the cell of this call cannot be compiled here, tried once; `None` where it can."""
-    key = (id(call.traced), _observed(call), precision(call).real)
+    key = (id(call.traced), _observed(call), precision(call).kept)
     if loaded(*key):
         return None
     if key not in _FAILED:
@@ -56,16 +56,18 @@ def _observed(call: Call) -> tuple[str, ...]:
 def run(call: Call) -> Answer:
     """The whole sequence in one call of the compiled cell."""
     traced, params = call.traced, call.params
-    real, answer = precision(call)
+    real, kept, answer = precision(call)
     first = traced.states[0]
     observed = _observed(call)
-    found = kernel(traced, observed, real)
-    x, lengths = call.x.to(real), call.lengths
+    found = kernel(traced, observed, kept)
+    x, lengths = call.x, call.lengths
     if lengths is not None:
         times = torch.arange(x.shape[0]).unsqueeze(1)
         x = x.masked_fill((times >= lengths).unsqueeze(-1), 0)
     tensors = flat(traced, params, [call.states[s] for s in traced.states], x)
-    tensors = [None if v is None else v.to(real) for v in tensors]
+    tensors = [
+        v if v is None or n in MATRICES else v.to(real) for n, v in enumerate(tensors)
+    ]  # matrices are given as they are: their gradients have all bits of the sums
     results = _Run.apply(found, traced, call, lengths, *tensors)
     output, *rest = (v.to(answer) for v in results)
     count = len(traced.states)
@@ -75,6 +77,9 @@ def run(call: Call) -> Answer:
         output = output.masked_fill(gone, 0)
     seen = {first: output, **dict(zip(observed, rest[count:], strict=True))}
     return Answer(output, final, {name: seen[name] for name in call.observe})
+
+
+MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tensors of `flat`
 
 
 def flat(traced, params: Params, states: list[Tensor], x: Tensor) -> list[Tensor | None]:
@@ -103,6 +108,7 @@ class Bound:
         self.struct = found.structure()
         self.held: list[Tensor] = []
         self.sequences: dict[str, Tensor] = {}
+        self.rings: dict[str, Tensor] = {}
         self.recorded: dict[str, Tensor] = {}
         self.widths: dict[str, tuple[int, int]] = {}
 
@@ -113,6 +119,23 @@ class Bound:
 
     def pointer(self):
         return ctypes.byref(self.struct)
+
+    def start(self, name: str, at: int, value: Tensor) -> None:
+        """Let a state begin with this value: (B, width), in place `at` of its sequence."""
+        for rows in (self.sequences[name][at], *(r[0] for r in self._ring(name))):
+            width, full = self.widths[name]
+            if full != width:
+                rows.zero_()
+            rows[:, :width] = value
+
+    def carried(self, name: str, at: int, step: int) -> Tensor:
+        """A state as it is carried on, (B, width): in place `at` of its sequence, after a step."""
+        ring = self._ring(name)
+        rows = ring[0][step & 1] if ring else self.sequences[name][at]
+        return rows[:, : self.widths[name][0]]
+
+    def _ring(self, name: str) -> list[Tensor]:
+        return [self.rings[name]] if name in self.rings else []
 
 
 def bind(found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool) -> Bound:
@@ -126,9 +149,10 @@ def bind(found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool) -> 
         tensors: as `flat` orders them.
         keep: whether a backward pass will follow.
     """
-    layout, dtype = found.layout, tensors[0].dtype
+    layout, real, kept = found.layout, found.real, found.kept
     x, x_weight, x_bias, u_weight, u_bias, projs = (
-        None if v is None else v.contiguous() for v in tensors[:6]
+        None if v is None else v.to(kept if n in MATRICES else real).contiguous()
+        for n, v in enumerate(tensors[:6])
     )
     assert x is not None  # there is always an input, if of no features
     steps, batch, features = x.shape
@@ -139,7 +163,9 @@ def bind(found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool) -> 
     widths = bound.widths = {s: (projected, narrow) if traced.widths[s] == "P" else (units, wide)
               for s in traced.states}  # fmt: skip
     s = bound.struct
-    s.T, s.B, s.K, s.ldx, s.H, s.P = steps, batch, features, features, units, projected
+    if found.kept != found.real and features % 2:
+        x = F.pad(x, (0, 1))  # two values make a word
+    s.T, s.B, s.K, s.ldx, s.H, s.P = steps, batch, features, x.shape[2], units, projected
     s.Hp, s.Pp = wide, narrow
     s.reverse, s.threads = int(call.reverse), _threads(steps * batch * units)
     if lengths is not None:
@@ -152,25 +178,24 @@ def bind(found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool) -> 
     _bind_small(bound, found, traced, tensors, widths, (wide, narrow))
     for name, first in zip(traced.states, states, strict=True):
         ring = steps + 1 if keep or name == traced.states[0] else 2
-        width, full = widths[name]
-        sequence = POOL.take(ring, batch, full, dtype=dtype)
-        start = sequence[steps if call.reverse and ring == steps + 1 else 0]
-        if full != width:
-            start.zero_()
-        start[:, :width] = first
+        full = widths[name][1]
+        bound.sequences[name] = POOL.take(ring, batch, full, dtype=kept)
         setattr(s, f"ring_{name}", ring)
-        bound.set(f"s_{name}", sequence)
-        bound.sequences[name] = sequence
-    kept = steps if keep else 1
-    bound.set("save", POOL.take(kept, batch, layout["saved"], wide, dtype=dtype))
-    bound.set("statistics", POOL.take(kept, batch, len(layout["norms"]), 2, dtype=dtype))
-    bound.set("carry", POOL.take(batch, layout["carried"], wide, dtype=dtype))
-    bound.set("pack", POOL.take(found.library.pack_size(bound.pointer()), dtype=dtype))
+        bound.set(f"s_{name}", bound.sequences[name])
+        if kept != real:
+            bound.rings[name] = POOL.take(2, batch, full, dtype=real)
+            bound.set(f"r_{name}", bound.rings[name])
+        bound.start(name, steps if call.reverse and ring == steps + 1 else 0, first)
+    times = steps if keep else 1
+    bound.set("save", POOL.take(times, batch, layout["saved"], wide, dtype=kept))
+    bound.set("statistics", POOL.take(times, batch, len(layout["norms"]), 2, dtype=real))
+    bound.set("carry", POOL.take(batch, layout["carried"], wide, dtype=real))
+    bound.set("pack", POOL.take(found.library.pack_size(bound.pointer()), dtype=real))
     if layout["x_columns"] and batch < FEW_ROWS * s.threads and steps > 1:
-        bound.set("xw", POOL.take(steps, batch, layout["x_columns"], wide, dtype=dtype))
+        bound.set("xw", POOL.take(steps, batch, layout["x_columns"], wide, dtype=real))
     for name, letter in layout["observed"].items():
         width, full = (projected, narrow) if letter == "P" else (units, wide)
-        buffer = POOL.take(steps, batch, full, dtype=dtype)
+        buffer = POOL.take(steps, batch, full, dtype=kept)
         if lengths is not None:
             buffer.zero_()
         bound.set(f"o_{name}", buffer)
@@ -192,10 +217,9 @@ class _Run(torch.autograd.Function):
         output = (rows[:-1] if call.reverse else rows[1:])[..., : widths[traced.states[0]][0]]
         finals = []
         for name, sequence in sequences.items():
-            width = widths[name][0]
             whole = sequence.shape[0] == steps + 1
             last = (0 if call.reverse else steps) if whole else steps & 1
-            finals.append(sequence[last, :, :width].clone())
+            finals.append(bound.carried(name, last, steps).clone())
         if keep:
             ctx.save_for_backward(output, tensors[0])
             ctx.bound, ctx.found, ctx.traced = bound, found, traced

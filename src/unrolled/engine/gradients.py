@@ -21,7 +21,7 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
     struct, layout, widths = bound.struct, found.layout, bound.widths
     steps, batch, features = struct.T, struct.B, struct.K
     wide, narrow = struct.Hp, struct.Pp
-    dtype = ctx.saved_tensors[-1].dtype
+    real, kept = found.real, found.kept
     count = len(traced.states)
     d_output, d_finals, d_records = grads[0], grads[1 : 1 + count], grads[1 + count :]
     keep: list[Tensor] = []
@@ -31,12 +31,12 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
         setattr(struct, name, value.data_ptr())
         return value
 
-    def zeros(*shape: int) -> Tensor:
+    def zeros(*shape: int, dtype: torch.dtype = real) -> Tensor:
         return pool.take(*shape, dtype=dtype).zero_()
 
     def arriving(value: Tensor | None, full: int) -> Tensor:
         if value is None:
-            return zeros(steps, batch, full)
+            return zeros(steps, batch, full, dtype=kept)
         missing = full - value.shape[-1]
         return (F.pad(value, (0, missing)) if missing else value).contiguous()
 
@@ -52,9 +52,9 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
         if d is not None:
             adjoint[s][steps & 1, :, :width] = d
     slots = len(layout["slots"])
-    dz = bind("dz", pool.take(steps, batch, slots, wide, dtype=dtype))
-    bind("back_carry", pool.take(batch, layout["back_carried"], wide, dtype=dtype))
-    bind("back_statistics", pool.take(batch, layout["norm_backs"], 2, dtype=dtype))
+    dz = bind("dz", pool.take(steps, batch, slots, wide, dtype=kept))
+    bind("back_carry", pool.take(batch, layout["back_carried"], wide, dtype=real))
+    bind("back_statistics", pool.take(batch, layout["norm_backs"], 2, dtype=real))
     rows = {name: bind(f"dw_{name}", zeros(batch, wide)) for name in layout["by_weight"]}
     gains, shifts = {}, {}
     for name, letter in layout["norms"].items():
@@ -69,19 +69,21 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
 
     gx = bind("gx", zeros(whole(features), inputs, wide))[:features]
     gu = [
-        bind(f"gu_{n}", pool.take(whole(size[letter]), count, wide, dtype=dtype))[: size[letter]]
+        bind(f"gu_{n}", pool.take(whole(size[letter]), count, wide, dtype=real))[: size[letter]]
         for n, (letter, count) in enumerate(layout["operands"])
     ]
     gp = bind("gp", zeros(whole(struct.H), len(traced.projs), narrow))[: struct.H]
-    gb = bind("gb", pool.take(slots, wide, dtype=dtype))
+    gb = bind("gb", pool.take(slots, wide, dtype=real))
     struct.want_dx = int(ctx.needs_input_grad[4])
     if struct.want_dx:
-        dx = bind("dx", pool.take(steps, batch, found.padded(features), dtype=dtype))
+        dx = bind("dx", pool.take(steps, batch, found.padded(features), dtype=kept))
     found.library.backward(bound.pointer())
 
     units, projected = struct.H, struct.P
     for watcher in WATCHERS:
-        by_gate = {g: dz[:, :, layout["slots"][str(k)], :units] for g, k in layout["by_x"].items()}
+        by_gate = {
+            g: dz[:, :, layout["slots"][str(k)], :units].to(real) for g, k in layout["by_x"].items()
+        }
         watcher(struct.x_weight, by_gate)
     result: list[Tensor | None] = [None] * len(ctx.shapes)
     if struct.want_dx:

@@ -16,6 +16,7 @@ import torch
 
 from ..errors import BackendError
 from . import build, cache, compiler
+from .precision import WIDER
 from .traced import Traced, node_widths
 
 
@@ -27,12 +28,15 @@ class Kernel:
         library: with `forward`, `backward`, `pack_size` and `vector_reals`.
         structure: the C struct of a call.
         layout: how many values are saved and carried, and what is differentiated by what.
+        real, kept: dtypes of what is computed, and of what is multiplied and saved.
         lanes: reals in a vector: units are padded to a multiple of it.
     """
 
     library: Any
     structure: type[ctypes.Structure]
     layout: dict[str, Any]
+    real: torch.dtype
+    kept: torch.dtype
     lanes: int = 0
     buffers: tuple[str, ...] = field(default=())
 
@@ -46,14 +50,14 @@ _KERNELS: dict[tuple[int, tuple[str, ...], torch.dtype], tuple[Traced, Kernel]] 
 
 
 def kernel(traced: Traced, observed: tuple[str, ...], dtype: torch.dtype) -> Kernel:
-    """The compiled cell for these recorded values and this dtype.
+    """The compiled cell for these recorded values and this dtype of what is multiplied.
 
     Raises:
         BackendError: there is no compiler, or it fails.
     """
     key = (id(traced), observed, dtype)
     if key not in _KERNELS:  # the cell is kept beside the kernel, so that its id stays its own
-        _KERNELS[key] = (traced, _make(traced, observed, dtype == torch.float64))
+        _KERNELS[key] = (traced, _make(traced, observed, dtype))
     return _KERNELS[key][1]
 
 
@@ -62,17 +66,17 @@ def loaded(identity: int, observed: tuple[str, ...], dtype: torch.dtype) -> bool
     return (identity, observed, dtype) in _KERNELS
 
 
-def _make(traced: Traced, observed: tuple[str, ...], double: bool) -> Kernel:
-    described = _described(traced, observed, double)
+def _make(traced: Traced, observed: tuple[str, ...], dtype: torch.dtype) -> Kernel:
+    described = _described(traced, observed, dtype)
     found, missed = _built_ahead(_key(traced, described))
     if found is None:
-        found = _built(traced, observed, double, described, missed)
+        found = _built(traced, observed, dtype, described, missed)
     path, layout = found
     return _loaded(str(path), json.dumps(layout))
 
 
-def _described(traced: Traced, observed: tuple[str, ...], double: bool) -> str:
-    return json.dumps([traced.to_json(), observed, double], sort_keys=True)
+def _described(traced: Traced, observed: tuple[str, ...], dtype: torch.dtype) -> str:
+    return json.dumps([traced.to_json(), observed, str(dtype)], sort_keys=True)
 
 
 def _key(traced: Traced, described: str, machine: str = "") -> str:
@@ -92,7 +96,7 @@ def _built_ahead(key: str) -> tuple[Found | None, str]:
     return (None, f"{folder}: {unfit}") if unfit else (found, "")
 
 
-def _built(traced, observed, double: bool, described: str, missed: str) -> Found:
+def _built(traced, observed, dtype: torch.dtype, described: str, missed: str) -> Found:
     """The cell from the cache, compiled where it is not there."""
     try:
         machine = build.compiler()
@@ -102,7 +106,7 @@ def _built(traced, observed, double: bool, described: str, missed: str) -> Found
     key = _key(traced, described, machine.identity)
     found = build.cached(key)
     if found is None:
-        source, layout = emitted(traced, observed, double=double, registers=machine.registers)
+        source, layout = emitted(traced, observed, dtype=dtype, registers=machine.registers)
         build.build(key, source, layout)
         found = build.cached(key)
     if found is None:
@@ -129,10 +133,9 @@ def build_ahead(
     Raises:
         BackendError: there is no compiler, or it fails.
     """
-    double = dtype == torch.float64
-    key = _key(traced, _described(traced, observed, double))
+    key = _key(traced, _described(traced, observed, dtype))
     found = build.compiler(machine)
-    source, layout = emitted(traced, observed, double=double, registers=found.registers)
+    source, layout = emitted(traced, observed, dtype=dtype, registers=found.registers)
     return build.build(key, source, layout, folder, found)
 
 
@@ -141,14 +144,14 @@ def _slug(name: str) -> str:
 
 
 def emitted(
-    traced: Traced, observed: tuple[str, ...], *, double: bool, registers: int
+    traced: Traced, observed: tuple[str, ...], *, dtype: torch.dtype, registers: int
 ) -> tuple[str, dict[str, Any]]:
     """The cell's C and the layout of its calls.
 
     Args:
         traced: the cell, options of the layer included.
         observed: recorded values beside the states.
-        double: whether reals have 64 bits.
+        dtype: of what is multiplied: float32, float64 or bfloat16.
         registers: vector registers of the machine, 32 or 16.
     """
     from .c import emit
@@ -157,8 +160,8 @@ def emitted(
     from .c.tiles import MOST, most_rows
     from .plan import plan
 
-    planned = plan(traced, observed)
-    program = emit(planned, registers=registers, double=double)
+    planned = plan(traced, observed, half=dtype == torch.bfloat16)
+    program = emit(planned, registers=registers, double=dtype == torch.float64)
     derived, spelling = planned.derived, Spelling(planned)
     widths = node_widths(traced.graph, traced.widths)
     multiplied = operands(planned)
@@ -188,6 +191,7 @@ def emitted(
         "norm_backs": len(spelling.back_index),
         "observed": {name: widths[derived.outputs[name]] for name in observed},
         "scans": planned.scans,
+        "dtype": str(dtype).removeprefix("torch."),
     }
     return program.source, layout
 
@@ -209,4 +213,6 @@ def _loaded(path: str, described: str) -> Kernel:
     library.bind.argtypes = [ctypes.c_void_p]
     library.advance.argtypes = [ctypes.c_void_p, ctypes.c_long]
     library.pack_size.argtypes = [ctypes.c_void_p]
-    return Kernel(library, structure, layout, int(library.vector_reals()), buffers)
+    kept = getattr(torch, layout["dtype"])
+    real = WIDER.get(kept, kept)
+    return Kernel(library, structure, layout, real, kept, int(library.vector_reals()), buffers)

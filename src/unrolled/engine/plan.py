@@ -63,6 +63,7 @@ class Plan:
         forward, backward: the phases.
         carried: forward nodes that a later phase of the same step reads; `back_carried` likewise.
         slots: nodes of the derivatives that products need for the whole sequence (dz), a slot each.
+        half: whether what is kept between steps has fewer bits than what is computed.
     """
 
     traced: Traced
@@ -74,6 +75,7 @@ class Plan:
     carried: tuple[int, ...]
     back_carried: tuple[int, ...]
     slots: tuple[int, ...]
+    half: bool = False
 
     @property
     def scans(self) -> bool:
@@ -81,12 +83,14 @@ class Plan:
         return not any(n.op in ("u", "norm", "proj") for n in self.traced.graph.nodes)
 
 
-def plan(traced: Traced, observed: tuple[str, ...] = ()) -> Plan:
+def plan(traced: Traced, observed: tuple[str, ...] = (), *, half: bool = False) -> Plan:
     """Decide what is saved, what is recomputed, and which phases a step has.
 
     Args:
         traced: the cell, options of the layer included.
         observed: results beside the states that are to be recorded.
+        half: whether what is kept between steps has fewer bits than what is computed: what a later
+            phase of the same step reads is then carried beside it, with all its bits.
 
     Example:
         >>> from unrolled.cells import find
@@ -119,9 +123,10 @@ def plan(traced: Traced, observed: tuple[str, ...] = ()) -> Plan:
         saved=saved,
         forward=tuple(forward),
         backward=tuple(backward),
-        carried=_carried(forward, nodes, {*saved, *made}),
-        back_carried=_carried(backward, nodes, {*slots}),
+        carried=_carried(forward, nodes, {*made} if half else {*saved, *made}, half),
+        back_carried=_carried(backward, nodes, set() if half else {*slots}, half),
         slots=slots,
+        half=half,
     )
 
 
@@ -283,12 +288,23 @@ def _columns(nodes: tuple[Node, ...], memory: set[int], wanted: set[int]) -> dic
     return found
 
 
-def _carried(phases: list[Phase], nodes, placed: set[int]) -> tuple[int, ...]:
-    """Nodes that must be in memory for a later phase and have no place of their own."""
+def reads(phases: Sequence[Phase], nodes: Sequence[Node]) -> tuple[set[int], set[int]]:
+    """What products multiply, and what else a phase reads that it did not compute: from memory."""
+    multiplied: set[int] = set()
     read: set[int] = set()
     for phase in phases:
-        for k in [*phase.nodes, *(c.product for c in phase.columns if c.product >= 0)]:
-            read |= set(nodes[k].args)
-        read |= set(phase.norms.values())
-    stored = [k for phase in phases for k in phase.stores]
-    return tuple(k for k in stored if k in read and k not in placed)
+        computed = {*phase.nodes, *(c.node for c in phase.columns)}
+        for column in phase.columns:
+            if column.product >= 0:
+                multiplied |= set(nodes[column.product].args)
+        read |= {a for k in phase.nodes for a in nodes[k].args if a not in computed}
+        read |= set(phase.norms.values())  # a statistic is taken over all units, from memory
+    return multiplied, read
+
+
+def _carried(phases: list[Phase], nodes, placed: set[int], half: bool) -> tuple[int, ...]:
+    """Nodes that must be in memory for a later phase and have no place of their own."""
+    multiplied, read = reads(phases, nodes)
+    wanted = read if half else read | multiplied
+    stored = dict.fromkeys(k for phase in phases for k in phase.stores)
+    return tuple(k for k in stored if k in wanted and k not in placed and nodes[k].op not in _FREE)

@@ -4,11 +4,13 @@ bfloat16 and float16 have too few bits to add in: their sums, their pointwise eq
 states inside a sequence are float32, and what leaves the sequence is rounded once.
 """
 
+import functools
 from typing import NamedTuple
 
 import torch
 
 from .call import Call
+from .compiler import instructions
 
 WIDER = {torch.bfloat16: torch.float32, torch.float16: torch.float32}
 
@@ -18,16 +20,13 @@ class Precision(NamedTuple):
 
     Args:
         real: of sums, of pointwise equations and of what is carried from step to step.
+        kept: of what is multiplied and of what is saved for the backward pass.
         answer: of output, last states and records, as the caller expects them.
     """
 
     real: torch.dtype
+    kept: torch.dtype
     answer: torch.dtype
-
-    @property
-    def widened(self) -> bool:
-        """Whether the answer is rounded from more bits."""
-        return self.real != self.answer
 
 
 def precision(call: Call) -> Precision:
@@ -38,7 +37,15 @@ def precision(call: Call) -> Precision:
     given = _given(call)
     if given != torch.float64 and _is_autocast(call.x.device.type):
         given = torch.get_autocast_dtype(call.x.device.type)
-    return Precision(WIDER.get(given, given), given)
+    real = WIDER.get(given, given)
+    half = given == torch.bfloat16 and multiplies_halves()
+    return Precision(real, given if half else real, given)
+
+
+@functools.cache
+def multiplies_halves() -> bool:
+    """Whether this processor multiplies bfloat16; where it does not, such calls are widened."""
+    return "avx512bf16" in (instructions() or ())
 
 
 def _given(call: Call) -> torch.dtype:

@@ -28,15 +28,15 @@ class BoundStream:
 
     def __init__(self, calls: list[Call]):
         self.traced = calls[0].traced
-        self._real, self._answer = precision(calls[0])
-        self._found = kernel(self.traced, (), self._real)
+        _, kept, self._answer = precision(calls[0])
+        self._found = kernel(self.traced, (), kept)
         self._layers: list[Bound] = []
         for call in calls:
             if reason := unfit(call):
                 raise BackendError("a bound stream", got=reason, fix="Step the layer itself.")
             states = [call.states[s] for s in self.traced.states]
             tensors = flat(self.traced, call.params, states, call.x)
-            tensors = [None if v is None else v.to(self._real) for v in tensors]
+            tensors = [v if v is None else v.to(self._found.real) for v in tensors]
             with torch.no_grad():
                 bound = bind(self._found, self.traced, call, None, tensors, keep=False)
             self._layers.append(bound)
@@ -46,11 +46,13 @@ class BoundStream:
             after.struct.ldx = before.widths[first][1]
         for bound in self._layers:
             self._found.library.bind(bound.pointer())
-        self._input = calls[0].x.new_zeros(calls[0].x.shape[1:], dtype=self._real)
-        self._layers[0].struct.x = self._input.data_ptr()
+        batch, features = calls[0].x.shape[1:]
+        rows = calls[0].x.new_zeros(batch, self._layers[0].struct.ldx, dtype=kept)
+        self._input = rows[:, :features]
+        self._layers[0].struct.x = rows.data_ptr()
         self._advance = self._found.library.advance
         # What is rounded between layers is run layer by layer.
-        self._rounds = self._real != self._answer
+        self._rounds = kept != self._answer
         self._count = 1 if self._rounds else len(self._layers)
         array = ctypes.c_void_p * self._count
         self._runs = []
@@ -83,9 +85,7 @@ class BoundStream:
     def state(self) -> dict[str, Tensor]:
         """The states after the last step, name → (L, B, width), copied."""
         return {
-            s: torch.stack([b.sequences[s][0, :, : b.widths[s][0]] for b in self._layers]).to(
-                self._answer
-            )
+            s: torch.stack([b.carried(s, 0, 0) for b in self._layers]).to(self._answer)
             for s in self.traced.states
         }
 
@@ -94,4 +94,4 @@ class BoundStream:
         with torch.no_grad():
             for name, value in state.items():
                 for bound, layer in zip(self._layers, value, strict=True):
-                    bound.sequences[name][0, :, : bound.widths[name][0]] = layer
+                    bound.start(name, 0, layer)

@@ -34,9 +34,11 @@ class Packing:
             for group in writer.groups:
                 yield group.name, f"up({writer.units}) * ({group.before(-1)})"
         if by_x := self.plan.derived.by_x:
-            yield "dx", f"up(c->K) * {len(by_x)} * c->H"
+            yield "dx", f"up(c->K) * {len(by_x)} * words(c->H)"
         for name in traced.weights:
             yield f"w_{name}", "c->Hp"
+        for name in self.spelling.multiplied_weights:
+            yield f"row_{name}", "words(c->Hp)"
         for name in traced.norms:
             width = f"c->{self.spelling.norm_letter(name)}p"
             yield f"gain_{name}", width
@@ -84,15 +86,17 @@ static void pack_backward(const call *c, const packed *p, long me, long n) {{
                 for n in range(len(group.parts)):
                     yield self._part(writer, group, n)
         if back:
-            total = f"{len(self.plan.derived.by_x)} * c->H"
+            total = f"{len(self.plan.derived.by_x)} * words(c->H)"
             for n, gate in enumerate(self.plan.derived.by_x):
                 block = traced.x_gates.index(gate)
                 yield (
-                    f"const real *src[] = {{c->x_weight + {block} * c->H * c->K}}; "
-                    f"if (c->want_dx) pack(p->dx, 4, c->K, c->H, 1, src, 1, c->K, {total}, {n} * c->H);"
+                    f"const kept *src[] = {{c->x_weight + {block} * c->H * c->K}}; "
+                    f"if (c->want_dx) pack(p->dx, 4, c->K, c->H, 1, src, 1, c->K, {total}, {n} * words(c->H));"
                 )
         for name in traced.weights:
-            yield f"spread(p->w_{name}, c->raw_{name}, c->H);"
+            row = f"narrow(p->row_{name}, p->w_{name}, c->Hp);"
+            also = f" {row}" if name in self.spelling.multiplied_weights else ""
+            yield f"spread(p->w_{name}, c->raw_{name}, c->H);{also}"
         for name in traced.norms:
             letter = self.spelling.norm_letter(name)
             yield f"spread(p->gain_{name}, c->raw_gain_{name}, c->{letter});"
@@ -110,7 +114,7 @@ static void pack_backward(const call *c, const packed *p, long me, long n) {{
         part = group.parts[n]
         src, strides = self._matrix(part)
         return (
-            f"const real *src[] = {{{src}}}; "
+            f"const kept *src[] = {{{src}}}; "
             f"pack(p->{group.name}, {writer.most}, {writer.units}, {part.size}, {part.count}, src, "
             f"{strides}, {group.before(-1)}, {group.before(n)});"
         )
@@ -142,7 +146,7 @@ static void pack_backward(const call *c, const packed *p, long me, long n) {{
     const long n = block({writer.width} / V - q, {writer.most});
     for (long b = b0; b < b1;) {{
       const long rows = share(b1 - b, MOST_ROWS[{group.reads_x} * n]);
-      const part parts[] = {{{{c->x + b * c->ldx, c->ldx, c->K, 0}}, {{0, 0, 0, -1}}}};
+      const part parts[] = {{PART(c->x + b * c->ldx, c->ldx, c->K, 0), {{0, 0, 0, -1}}}};
       const real *const start[] = {{{starts}}};
       const long step[] = {{{steps}}};
       v acc[8 * 4];

@@ -3,6 +3,16 @@
    on the shape of a batch, nor on the number of threads. */
 #define FOR(i, n) for (long i = 0; i < (n); i++)
 
+#ifndef HALF /* what is multiplied is kept in reals, each a word by itself */
+typedef real kept;
+enum { EACH = 1 };
+#define dot_ fma_
+static inline void put(real *to, const kept *a, long k, long step, long K) { (void)K, *to = a[k * step]; }
+#endif
+static inline long words(long n) { return (n + EACH - 1) / EACH; }
+/* A part of a product, in words. */
+#define PART(a, lda, K, section) {(const real *)(a), (lda) / EACH, words(K), section}
+
 /* Units are walked in blocks of `most` (4, 2 or 1) vectors, then of 2 and 1. */
 static inline long block(long left, long most) { return left < most ? (left >= 2 ? 2 : 1) : most; }
 static inline long up(long n) { return (n + V - 1) / V * V; }
@@ -13,28 +23,28 @@ static inline long share(long left, long most) {
   const long tiles = (left + most - 1) / most;
   return (left + tiles - 1) / tiles;
 }
-/* Sums over time sort their operands into panels of BLOCK k and WIDE vectors. */
+/* Sums over time sort their operands into panels of BLOCK words along k and WIDE vectors. */
 enum { BLOCK = 64, WIDE = 16 };
 static const real ZEROS[4 * V];
 
-/* One part of a group's weights: dst[block][before + k][column][vector][lane], `total` values a unit
+/* One part of a group's weights: dst[block][before + k][column][vector][lane], `total` words a unit
    in a block; the value of a column, unit and k is src[column][unit*su + k*sk]. */
-static void pack(real *dst, long most, long units, long K, int columns, const real *const *src, long su, long sk,
+static void pack(real *dst, long most, long units, long K, int columns, const kept *const *src, long su, long sk,
                  long total, long before) {
-  long Q = up(units) / V;
+  const long Q = up(units) / V, W = words(K);
   for (long q = 0; q < Q;) {
-    long n = block(Q - q, most);
+    const long n = block(Q - q, most);
     real *out = dst + q * V * total + n * V * before;
     for (int c = 0; c < columns; c++) {
-      if (sk == 1) { /* rows of the matrix are units: walk k in strips that stay in cache */
-        for (long k0 = 0; k0 < K; k0 += 16) FOR(u, n * V) {
-          long unit = q * V + u, k1 = least(k0 + 16, K);
-          for (long k = k0; k < k1; k++)
-            out[(k * columns + c) * n * V + u] = unit < units ? src[c][unit * su + k] : 0;
+      /* Where rows of the matrix are units, k is walked in strips that stay in cache. */
+      const long strip = sk == 1 ? 16 : 1;
+      for (long k0 = 0; k0 < W; k0 += strip) FOR(u, n * V) {
+        const long unit = q * V + u, k1 = least(k0 + strip, W);
+        for (long k = k0; k < k1; k++) {
+          real *to = out + (k * columns + c) * n * V + u;
+          if (unit < units) put(to, src[c] + unit * su, EACH * k, sk, K);
+          else *to = 0;
         }
-      } else FOR(k, K) FOR(u, n * V) {
-        long unit = q * V + u;
-        out[(k * columns + c) * n * V + u] = unit < units ? src[c][unit * su + k * sk] : 0;
       }
     }
     q += n;
@@ -70,14 +80,22 @@ static void statistics(const real *x, long n, real *out) {
   out[1] = 1 / (real)sqrt((double)(total(squares) / n + (real)1e-5));
 }
 /* The two means that the derivative of a normalisation needs. */
-static void back_statistics(const real *d, const real *gain, const real *x, const real *taken, long n, real *out) {
-  v first = all(0), second = all(0);
-  for (long j = 0; j < n; j += V) {
-    v y = ld(d + j) * ld(gain + j), seen = (ld(x + j) - taken[0]) * taken[1];
-    if (n - j < V) y = masked(y, n - j), seen = masked(seen, n - j);
-    first += y;
-    second = fma_(y, seen, second);
+#define BACK_STATISTICS(name, type) \
+  static void name(const real *d, const real *gain, const type *x, const real *taken, long n, real *out) { \
+    v first = all(0), second = all(0); \
+    for (long j = 0; j < n; j += V) { \
+      v y = ld(d + j) * ld(gain + j), seen = (ld(x + j) - taken[0]) * taken[1]; \
+      if (n - j < V) y = masked(y, n - j), seen = masked(seen, n - j); \
+      first += y; \
+      second = fma_(y, seen, second); \
+    } \
+    out[0] = total(first) / n; \
+    out[1] = total(second) / n; \
   }
-  out[0] = total(first) / n;
-  out[1] = total(second) / n;
-}
+BACK_STATISTICS(back_statistics, real)
+#ifdef HALF
+BACK_STATISTICS(back_statistics_kept, kept)
+#define back_statistics(d, gain, x, taken, n, out) \
+  _Generic((x), kept *: back_statistics_kept, const kept *: back_statistics_kept, \
+           default: back_statistics)(d, gain, x, taken, n, out)
+#endif

@@ -16,6 +16,9 @@ from .step import PhaseWriter
 from .sums import ONE, Sums, operands
 from .tiles import MOST, Layout, tiles
 
+# What is kept between steps and what is multiplied; everything else is reals.
+KEPT = ("x", "x_weight", "u_weight", "proj_weight", "save", "d_output", "dz", "dx")
+KEPT_OF = ("s_", "o_", "q_")  # of each state, of each record
 # What every call holds beside its buffers: sizes, strides and switches.
 COUNTS = ("T", "B", "K", "ldx", "H", "P", "Hp", "Pp", "threads", "reverse", "want_dx")
 PLAIN = (
@@ -74,13 +77,17 @@ class _Writer:
         names = self._buffers()
         counts = (*COUNTS, *(f"ring_{s}" for s in self.plan.traced.states))
         folder = resources.files(__package__)
-        own = [folder.joinpath(f).read_text("utf-8") for f in ("vector.h", "product.h")]
+        files = ("vector.h", "half.h", "product.h", "panels.h")
+        vector, half, product, panels = (folder.joinpath(f).read_text("utf-8") for f in files)
         real = "#define REAL64 1\n" if self.double else ""
+        if self.plan.half:
+            real, vector = "#define HALF 1\n", f"{vector}\n{half}"
         parts = [
             self._title(),
-            real + own[0],
-            own[1],
+            real + vector,
+            product,
             tiles(self._layouts(), self.registers),
+            panels,
             user_primitives(self.plan),
             self._structs(counts, names),
             self.sums.panels(),
@@ -112,7 +119,9 @@ class _Writer:
     def _buffers(self) -> tuple[str, ...]:
         traced, derived = self.plan.traced, self.plan.derived
         names = list(PLAIN)
-        names += [f"s_{s}" for s in traced.states] + [f"a_{s}" for s in traced.states]
+        names += [f"{kind}_{s}" for kind in ("s", "a") for s in traced.states]
+        if self.plan.half:  # what is carried from step to step, with all its bits
+            names += [f"r_{s}" for s in traced.states]
         names += [f"raw_{name}" for name in traced.weights]
         names += [f"dw_{name}" for name in derived.by_weight]
         for name in traced.norms:
@@ -125,10 +134,15 @@ class _Writer:
     def _structs(self, counts, names) -> str:
         traced = self.plan.traced
         numbers = "\n".join(f"  long {name};" for name in counts)
-        pointers = "\n".join(f"  real *{name};" for name in names)
+        pointers = "\n".join(
+            f"  {'kept' if name in KEPT or name.startswith(KEPT_OF) else 'real'} *{name};"
+            for name in names
+        )
         packed = "\n".join(f"  real *{name};" for name, _ in self.packing.fields())
+        exact = ", *{s}_before, *{s}_after" if self.plan.half else ""
         states = "\n".join(
-            f"  real *{s}_0, *{s}_1, *d_{s}_0, *d_{s}_1;" for s in traced.states
+            f"  kept *{s}_0, *{s}_1;\n  real *d_{s}_0, *d_{s}_1{exact.format(s=s)};"
+            for s in traced.states
         )  # before and after the step
         return f"""
 typedef struct {{
@@ -146,7 +160,8 @@ typedef struct {{
 typedef struct {{
   long t;
 {states}
-  real *save, *statistics, *dz;
+  kept *save, *dz;
+  real *statistics;
 }} step;
 """
 
@@ -162,6 +177,9 @@ typedef struct {{
             after = f"({whole} ? (c->reverse ? t : t + 1) : (s + 1) & 1)"
             lines.append(f"at.{s}_0 = c->s_{s} + {before} * {rows};")
             lines.append(f"at.{s}_1 = c->s_{s} + {after} * {rows};")
+            if self.plan.half and not backward:
+                lines.append(f"at.{s}_before = c->r_{s} + (s & 1) * {rows};")
+                lines.append(f"at.{s}_after = c->r_{s} + ((s + 1) & 1) * {rows};")
             if backward:
                 lines.append(f"at.d_{s}_0 = c->a_{s} + ((s + 1) & 1) * {rows};")
                 lines.append(f"at.d_{s}_1 = c->a_{s} + (s & 1) * {rows};")
@@ -228,8 +246,11 @@ static void backward_slice(const call *c, const packed *p, long b0, long b1, int
     def _entries(self) -> str:
         units = 1 if self.plan.scans else 0
         rows = {s: f"c->B * {self.spelling.width(s)}" for s in self.plan.traced.states}
+        kinds = (("s", "kept"), ("r", "real")) if self.plan.half else (("s", "kept"),)
         shift = "\n    ".join(
-            f"memcpy(c->s_{s}, c->s_{s} + {n}, {n} * sizeof(real));" for s, n in rows.items()
+            f"memcpy(c->{kind}_{s}, c->{kind}_{s} + {n}, {n} * sizeof({of}));"
+            for s, n in rows.items()
+            for kind, of in kinds
         )
         return f"""
 #ifdef _OPENMP

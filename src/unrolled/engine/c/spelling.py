@@ -42,7 +42,7 @@ class Spelling:
     """Names and places of one plan; the forward and the backward pass share them."""
 
     def __init__(self, plan: Plan):
-        self.plan, self.derived = plan, plan.derived
+        self.plan, self.derived, self.half = plan, plan.derived, plan.half
         self.nodes = plan.derived.nodes
         self.made: dict[int, list[str]] = {}
         for s in plan.traced.states:
@@ -58,6 +58,10 @@ class Spelling:
         self.norm_index = {name: n for n, name in enumerate(self.norm_operand)}
         backs = [k for k in range(len(self.nodes)) if self.nodes[k].op == "norm_back"]
         self.back_index = {k: n for n, k in enumerate(backs)}
+        operands = {n.args[0] for n in graph.nodes if n.op in ("u", "proj")}
+        weights = [str(graph.nodes[k].attr) for k in operands if graph.nodes[k].op == "weight"]
+        # Where products take words, a weight that they multiply has a row of its own.
+        self.multiplied_weights = tuple(sorted(set(weights))) if self.half else ()
         self._names = self._variables()
 
     def _variables(self) -> dict[int, str]:
@@ -88,11 +92,12 @@ class Spelling:
         return f"{base} + (row * {count} + {n}) * c->Hp + j"
 
     def place(self, k: int, *, backward: bool) -> str:
-        """Where a node lies in memory, or "" where it does not."""
+        """Where a node lies in memory, or "" where it does not; with all its bits, if it does."""
         node = self.nodes[k]
         name = str(node.attr)
+        exact = self.half and not backward
         if node.op == "state":
-            return f"at->{name}_0 + row * {self.width(name)} + j"
+            return f"at->{name}_{'before' if exact else '0'} + row * {self.width(name)} + j"
         if node.op == "weight":
             return f"p->w_{name} + j"
         if node.op == "mask":
@@ -102,16 +107,39 @@ class Spelling:
             return f"c->z_{name} + (at->t * c->B + row) * {width} + j"
         if k in self.made and (k < self.derived.forward):
             state = self.made[k][0]
-            return f"at->{state}_1 + row * {self.width(state)} + j"
-        if k in self.saved:
-            return self.slot("at->save", len(self.saved), self.saved[k])
+            return f"at->{state}_{'after' if exact else '1'} + row * {self.width(state)} + j"
         if not backward and k in self.carried:
             return self.slot("c->carry", len(self.carried), self.carried[k])
-        if backward and k in self.slots:
-            return self.slot("at->dz", len(self.slots), self.slots[k])
+        if k in self.saved:
+            return self.saving(k)
         if backward and k in self.back_carried:
             return self.slot("c->back_carry", len(self.back_carried), self.back_carried[k])
+        if backward and k in self.slots:
+            return self.slot("at->dz", len(self.slots), self.slots[k])
         return ""
+
+    def saving(self, k: int) -> str:
+        """Where a node is saved for the backward pass."""
+        return self.slot("at->save", len(self.saved), self.saved[k])
+
+    def operand(self, k: int, *, backward: bool) -> str:
+        """Where a node lies that a product multiplies, in the form that products take."""
+        node = self.nodes[k]
+        if not self.half:
+            return self.place(k, backward=backward)
+        if node.op == "state":
+            return f"at->{node.attr}_0 + row * {self.width(str(node.attr))} + j"
+        if k in self.made and k < self.derived.forward:
+            return f"at->{self.made[k][0]}_1 + row * {self.width(self.made[k][0])} + j"
+        if k in self.saved:
+            return self.saving(k)
+        if backward and k in self.slots:
+            return self.slot("at->dz", len(self.slots), self.slots[k])
+        raise AssertionError(f"node {k} {node} of {self.plan.traced.name} is not kept")
+
+    def weight_row(self, name: str, *, whole: str) -> str:
+        """Where a weight of a value a unit lies for products; `whole`: where it is in reals."""
+        return f"(const kept *)p->row_{name}" if self.half else whole
 
     def value(self, k: int, computed: set[int], *, backward: bool) -> str:
         """The expression that reads a node inside a phase that has computed some."""

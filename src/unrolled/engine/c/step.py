@@ -3,9 +3,10 @@
 A phase is a tile of products whose accumulators lie in L1, and the cell's equations on them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..plan import Column, Phase
+from ..plan import Column, Phase, reads
 from .spelling import Spelling
 from .tiles import MOST, Layout, most_rows, table
 
@@ -67,9 +68,9 @@ class Group:
         return numbers
 
     def before(self, n: int) -> str:
-        """Weights a unit in front of those of the n-th part, in C; of all parts with n = -1."""
+        """Words of weights a unit in front of those of the n-th part, in C; of all parts with n = -1."""
         parts = self.parts if n < 0 else self.parts[:n]
-        return " + ".join(f"{part.count} * {part.size}" for part in parts) or "0"
+        return " + ".join(f"{part.count} * words({part.size})" for part in parts) or "0"
 
     @property
     def reads_x(self) -> int:
@@ -154,8 +155,8 @@ class PhaseWriter:
         """The first row of an operand that lies in memory, and the distance of rows."""
         node = self.spelling.nodes[k]
         if node.op == "weight":  # every row multiplies the same
-            return f"p->w_{node.attr}", "0"
-        place = self.spelling.place(k, backward=self.backward).replace(" + j", "")
+            return self.spelling.weight_row(str(node.attr), whole=f"p->w_{node.attr}"), "0"
+        place = self.spelling.operand(k, backward=self.backward).replace(" + j", "")
         base, _, rest = place.partition(" + ")
         if rest.startswith("(row * "):
             count, slot = rest.removeprefix("(row * ").split(" + ")
@@ -240,14 +241,16 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
     def _destinations(self, k: int, value: str) -> list[str]:
         spelling, plan = self.spelling, self.spelling.plan
         if not self.backward:
+            ends = ("1", "after") if spelling.half else ("1",)
             lines = [
-                f"st(at->{s}_1 + row * {spelling.width(s)} + j, {value});"
+                f"st(at->{s}_{end} + row * {spelling.width(s)} + j, {value});"
                 for s in spelling.made.get(k, ())
+                for end in ends
             ]
             if k in spelling.saved and k not in spelling.made:
                 always = "" if k in self._read_later() else "if (keep) "
-                lines.append(f"{always}st({spelling.place(k, backward=False)}, {value});")
-            elif k in spelling.carried:
+                lines.append(f"{always}st({spelling.saving(k)}, {value});")
+            if k in spelling.carried:
                 lines.append(f"st({spelling.place(k, backward=False)}, {value});")
             for name in plan.observed:
                 if plan.derived.outputs[name] == k:
@@ -279,9 +282,9 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
         return lines
 
     def _read_later(self) -> set[int]:
-        from ..plan import _carried
-
-        return set(_carried(list(self.spelling.plan.forward), self.spelling.nodes, set()))
+        """What is read where it is saved in the same step, so that it is written always."""
+        multiplied, read = reads(self.spelling.plan.forward, self.spelling.nodes)
+        return multiplied if self.spelling.half else multiplied | read
 
     def _skipped(self) -> str:
         spelling, plan, lines = self.spelling, self.spelling.plan, []
@@ -295,10 +298,12 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
                     if d == k:
                         lines.append(_through(f"d_{s}", spelling.width(s)))
             else:
-                lines += [_through(s, spelling.width(s)) for s in spelling.made.get(k, ())]
+                ends = (("0", "1"), ("before", "after")) if spelling.half else (("0", "1"),)
+                for s in spelling.made.get(k, ()):
+                    lines += [_through(s, spelling.width(s), *end) for end in ends]
                 if k in spelling.saved and k not in spelling.made:
                     # What a sum over time multiplies with 0 must be finite.
-                    lines.append(f"st({spelling.place(k, backward=False)}, all(0));")
+                    lines.append(f"st({spelling.saving(k)}, all(0));")
         return "\n        ".join(lines)
 
     # -- the sweep
@@ -314,7 +319,7 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
         passed = ", keep" if not self.backward else ""
         tile = self._tile(count) if count else ""
         advance = f"share(b1 - b, MOST_ROWS[{widest} * n])" if count else "b1 - b"
-        norms = "\n  ".join(self._statistics())
+        norms = "\n  ".join([*self._evened(), *self._statistics()])
         accumulators = f"v acc[{max(1, rows * count)}];" if count else "const v *acc = 0;"
         sweep = "" if self._empty() else f"""
   {accumulators}
@@ -341,7 +346,7 @@ static inline __attribute__((always_inline)) void {self.name}(
     def _call(self, group: Group, count: int) -> str:
         """The call of the micro-kernel for one group of columns."""
         parts = [
-            f"{{{part.operand}, {part.stride}, {part.size}, {section}}}"
+            f"PART({part.operand}, {part.stride}, {part.size}, {section})"
             for part, section in zip(group.parts, group.sections, strict=True)
         ]
         starts, steps = [], []
@@ -371,6 +376,30 @@ static inline __attribute__((always_inline)) void {self.name}(
         const long step[] = {{{", ".join(steps)}}};
         {table(group.layout)}[n][rows]({given}, {weights}, start, step, acc + {group.first} * n, {count} * n);
       }}"""
+
+    def _evened(self) -> Iterator[str]:
+        """What stands beside the last of an odd number of units is multiplied with 0."""
+        spelling, plan = self.spelling, self.spelling.plan
+        if not spelling.half:
+            return
+        # The first state is also the input of the layer above.
+        multiplied = {
+            *reads(plan.forward, spelling.nodes)[0],
+            plan.derived.outputs[plan.traced.states[0]],
+        }
+        size, rows = self.units, []
+        for k in self.phase.stores:
+            if self.backward and k in spelling.slots:
+                rows.append(self.rows_of(k)[0])
+            elif not self.backward and k in multiplied and k in spelling.made:
+                rows += [f"at->{s}_1 + b * {spelling.width(s)}" for s in spelling.made[k]]
+            elif not self.backward and k in multiplied and k in spelling.saved:
+                rows.append(self.rows_of(k)[0])
+        for row in rows:
+            yield (
+                f"if (({size} & 1) && q1 * V > {size}) "
+                f"for (long b = b0; b < b1; b++) ({row})[{size}] = 0;"
+            )
 
     @property
     def x_columns(self) -> int:
@@ -411,5 +440,5 @@ def _more(place: str, value: str) -> str:
     return f"st({place}, ld({place}) + {value});"
 
 
-def _through(state: str, width: str) -> str:
-    return f"st(at->{state}_1 + row * {width} + j, ld(at->{state}_0 + row * {width} + j));"
+def _through(state: str, width: str, before: str = "0", after: str = "1") -> str:
+    return f"st(at->{state}_{after} + row * {width} + j, ld(at->{state}_{before} + row * {width} + j));"

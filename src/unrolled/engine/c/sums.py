@@ -92,7 +92,11 @@ static long panel_reals(const call *c) {{
         traced, spelling = self.plan.traced, self.spelling
         node, letter = traced.graph.nodes[k], spelling.widths[k]
         if node.op == "weight":
-            return f"c->raw_{node.attr}", "0", f"c->{letter}"
+            return (
+                spelling.weight_row(str(node.attr), whole=f"c->raw_{node.attr}"),
+                "0",
+                f"c->{letter}",
+            )
         if node.op == "state" or k in spelling.made:
             s = str(node.attr) if node.op == "state" else spelling.made[k][0]
             width = spelling.width(s)
@@ -107,12 +111,12 @@ static long panel_reals(const call *c) {{
             return """
 static void inputs(const call *c, const packed *p, long b0, long b1) {
   (void)p;
-  memset(c->dx + b0 * up(c->K), 0, (b1 - b0) * up(c->K) * sizeof(real));
+  memset(c->dx + b0 * up(c->K), 0, (b1 - b0) * up(c->K) * sizeof(kept));
 }
 """
         count = len(self.plan.slots)
         parts = ", ".join(
-            f"{{c->dz + (b * {count} + {slots[k]}) * c->Hp, {count} * c->Hp, c->H, 0}}"
+            f"PART(c->dz + (b * {count} + {slots[k]}) * c->Hp, {count} * c->Hp, c->H, 0)"
             for k in by_x.values()
         )
         return f"""
@@ -127,7 +131,7 @@ static void inputs(const call *c, const packed *p, long b0, long b1) {{
       const real *const start[] = {{ZEROS}};
       const long step[] = {{0}};
       v acc[8 * 4];
-      {table(ONE)}[n][rows](parts, p->dx + q * V * {len(by_x)} * c->H, start, step, acc, n);
+      {table(ONE)}[n][rows](parts, p->dx + q * V * {len(by_x)} * words(c->H), start, step, acc, n);
       FOR(r, rows) FOR(i, n) st(c->dx + (b + r) * Kp + (q + i) * V, acc[r * n + i]);
       b += rows;
     }}
@@ -148,7 +152,7 @@ _OUTERS = """
    Both sides are sorted into panels first: rows of dz lie a power of two apart, which a cache does
    not hold side by side. */
 static void outers(const call *c, const packed *p, long me, long n) {
-  const struct { const real *a; long lda, size; } operands[] = {OPERANDS};
+  const struct { const kept *a; long lda, size; } operands[] = {OPERANDS};
   const struct { long operand; real *out; long ldo; } products[] = {PRODUCTS};
   const long first_of[] = {FIRST}, widths[] = {WIDTHS};
   const long rows = c->T * c->B, ldz = SLOTS * c->Hp, count = SLOTS;
@@ -156,16 +160,13 @@ static void outers(const call *c, const packed *p, long me, long n) {
   long all_vectors = 0, first = 0;
   FOR(s, count) all_vectors += widths[s];
   const long begin = all_vectors * me / n, end = all_vectors * (me + 1) / n;
-  for (long k0 = 0; k0 < rows || k0 == 0; k0 += BLOCK) {
-    const long K = least(BLOCK, rows - k0);
+  for (long k0 = 0; k0 < rows || k0 == 0; k0 += EACH * BLOCK) {
+    const long K = least(EACH * BLOCK, rows - k0), W = words(K);
     real *to = left;
     FOR(o, COUNT) {
       const long size = operands[o].size, lda = operands[o].lda;
-      for (long i = 0; i < size; i += STRIP, to += STRIP * BLOCK) {
-        const real *from = operands[o].a + k0 * lda + i;
-        if (size - i >= STRIP) FOR(k, K) memcpy(to + k * STRIP, from + k * lda, STRIP * sizeof(real));
-        else FOR(k, K) FOR(r, STRIP) to[k * STRIP + r] = i + r < size ? from[k * lda + r] : 0;
-      }
+      for (long i = 0; i < size; i += STRIP, to += STRIP * BLOCK)
+        sort_strip(to, operands[o].a + k0 * lda + i, lda, K, size - i);
     }
     first = 0;
     FOR(s, count) {
@@ -173,12 +174,11 @@ static void outers(const call *c, const packed *p, long me, long n) {
       first += widths[s];
       for (long u = u0; u < u1;) {
         const long wide = least(WIDE, u1 - u);
-        const real *z = c->dz + k0 * ldz + s * c->Hp + u * V;
-        FOR(k, K) FOR(i, wide) st(right + (i * BLOCK + k) * V, ld(z + k * ldz + i * V));
+        sort_vectors(right, c->dz + k0 * ldz + s * c->Hp + u * V, ldz, K, wide);
         FOR(i, wide) {
           real *own = c->gb + s * c->Hp + (u + i) * V;
           v sum = all(0); /* block by block: a long sum of one lane loses bits */
-          FOR(k, K) sum += ld(right + (i * BLOCK + k) * V);
+          FOR(k, W) sum = plus(sum, ld(right + (i * BLOCK + k) * V));
           st(own, k0 ? ld(own) + sum : sum);
         }
         for (long i = 0; i < wide;) {
@@ -191,9 +191,9 @@ static void outers(const call *c, const packed *p, long me, long n) {
             const long ldo = products[o].ldo, all_strips = strips(operands[products[o].operand].size);
             FOR(strip, all_strips) {
               if (!k0) FOR(r, STRIP) FOR(l, m) st(out + r * ldo + l * V, all(0));
-              if (m == 4) outer_4(K, a, here, out, ldo);
-              else if (m == 2) outer_2(K, a, here, out, ldo);
-              else outer_1(K, a, here, out, ldo);
+              if (m == 4) outer_4(W, a, here, out, ldo);
+              else if (m == 2) outer_2(W, a, here, out, ldo);
+              else outer_1(W, a, here, out, ldo);
               a += STRIP * BLOCK;
               out += STRIP * ldo;
             }

@@ -50,7 +50,7 @@ def tiles(layouts: Iterable[tuple[Layout, int]], registers: int) -> str:
 
 
 _TYPES = """
-/* A product's part: rows of an operand, their distance, how many k; -1 ends the list. */
+/* A product's part: rows of an operand, their distance, how many words along k; -1 ends the list. */
 typedef struct {
   const real *a;
   long lda, K;
@@ -69,7 +69,7 @@ def _k_step(rows: int, columns: range, weights: str, operand: str) -> str:
     loads = " ".join(f"const v w{c} = ld({weights.format(c=n)});" for n, c in enumerate(columns))
     lines = [loads]
     for r in range(rows):
-        adds = " ".join(f"s{r}_{c} = fma_(x, w{c}, s{r}_{c});" for c in columns)
+        adds = " ".join(f"s{r}_{c} = dot_(x, w{c}, s{r}_{c});" for c in columns)
         lines.append(f"{{ const v x = every(&{operand.format(r=r)}); {adds} }}")
     return "\n      ".join(lines)
 
@@ -101,7 +101,7 @@ static void {table(layout).lower()}_{rows}_{n}(const part *p, const real *w, con
 
 def _outer(rows: int, columns: int) -> str:
     return f"""
-/* out[r][c] += sum over k of a[k][r] * z[c][k]: panels of BLOCK k, sorted for this. */
+/* out[r][c] += sum over k of a[k][r] * z[c][k]: panels of BLOCK words, sorted for this. */
 static void outer_{columns}(long K, const real *a, const real *z, real *out, long ldo) {{
   {_grid(rows, columns, "v s{r}_{c} = ld(out + {r} * ldo + {c} * V);")}
   for (long k = 0; k < K; k++, a += {rows}, z += V) {{
