@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,6 +32,100 @@ Backend = Annotated[str | None, _Flag(help="auto, torch, c or reference.")]
 @app.callback()
 def lab() -> None:
     """Experiments with cells: gradients, memory, compare."""
+
+
+@app.command()
+def gradients(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[DATA]", help="Train on this, and not on a test of memory."),
+    ] = None,
+    cells: Cells = None,
+    task: Annotated[
+        str | None, _Flag(help="The test of memory: adding, copy, parity, pixels.")
+    ] = None,
+    steps: Annotated[int | None, _Flag(help="Length of its sequences.")] = None,
+    hidden: Annotated[int | None, _Flag(help="Units of each network.")] = None,
+    updates: Annotated[
+        int | None, _Flag(help="Updates of the training; 0 looks at first weights alone.")
+    ] = None,
+    rho: Annotated[
+        float | None, _Flag(help="What the U of the exploding network multiplies by.")
+    ] = None,
+    exploding: Annotated[
+        str | None, _Flag(metavar="CELL", help="The cell that is made to explode, or none.")
+    ] = None,
+    clip: Annotated[float | None, _Flag(help="The largest norm of all gradients.")] = None,
+    seed: Annotated[int | None, _Flag(help="Of weights and draws.")] = None,
+    preset: Annotated[str | None, _Flag(help="Where options start from, with DATA.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        _Flag("--set", metavar="KEY=VALUE", help="Any option of train, with DATA; many times."),
+    ] = None,
+    data_dir: Folder = None,
+    out: Out = None,
+    dark: Dark = False,
+    as_json: AsJson = False,
+) -> None:
+    """How far gradients reach, at first and after training, beside theory's lines.
+
+    Solid lines are measured: the product of the Jacobians of all steps. Beside them stand the
+    spectral radius to the power of the distance, and the product of the gates that keep.
+    Below: a network whose gradients explode, with and without clipping.
+    """
+    from unrolled.inspect.tables import save_rows
+    from unrolled.lab.reaching import Study
+    from unrolled.lab.reaching import gradients as run
+    from unrolled.lab.reaching_picture import picture
+    from unrolled.tasks.recipe import resolve
+
+    given: dict[str, Any] = {
+        "cells": words(cells), "task": task, "steps": steps, "hidden": hidden, "updates": updates,
+        "rho": rho, "clip": clip, "seed": seed, "exploding": exploding,
+    }  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}
+    recipe = None
+    if source is None and (preset or assignments or data_dir):
+        raise UsageError("--preset, --set and --data", expected="DATA beside them", got="none")
+    if source is not None:
+        own = [name for name in given if name in ("task", "steps", "updates", "rho", "exploding")]
+        if own:
+            raise UsageError(
+                "--" + own[0], expected="no DATA beside it", got=source,
+                fix="Give options of its training with --set.",
+            )  # fmt: skip
+        flags = {name: given.pop(name, None) for name in ("hidden", "clip")}
+        recipe = resolve(source, preset=preset, assignments=assignments or (), flags=flags)
+    if given.get("exploding") == "none":
+        given["exploding"] = None
+    folder = Path(out or "runs/lab-gradients").expanduser()
+    found = run(
+        Study(**given), folder, source=source, recipe=recipe, data_dir=data_dir,
+        say=teller(as_json),
+    )  # fmt: skip
+    paths = [
+        folder / "runs.jsonl",
+        save_rows(found.long(), folder / "gradients.csv"),
+        draw_to(lambda style: picture(found, style), folder / "gradients.png", dark),
+    ]
+    table = found.table()
+    if as_json:
+        facts = {"table": table, "files": list(map(str, paths))}
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    phases = {"start": tr("at the start"), "trained": tr("after training")}
+    typer.echo("")
+    print_table(
+        [tr("cell"), "", tr("a step"), tr("spectral radius"), tr("gates"), tr("exponent"),
+         tr("1 % after"), tr("left after {steps}", steps=max(row["steps"] for row in table))],
+        [[row["cell"], phases[row["phase"]], f"{row['rate']:.3f}", f"{row['radius']:.3f}",
+          "–" if row["gate_rate"] is None else f"{row['gate_rate']:.3f}",
+          "–" if row["exponent"] is None else f"{row['exponent']:.3f}",
+          "–" if row["horizon"] is None else str(row["horizon"]), f"{row['left']:.1e}"]
+         for row in table],
+    )  # fmt: skip
+    for path in paths:
+        typer.echo(str(path))
 
 
 @app.command()

@@ -168,7 +168,7 @@ def compare(
     rates = tuple(rates) or tuple(float(f"{recipe.training['lr'] * f:.3g}") for f in STEPS_OF_RATES)
     _checked(cells, rates, seeds, equal)
     own = [budget.traced(cell) for cell in cells]
-    titles = _titles(cells)
+    names = titles(cells)
     _, dataset = build(source, _with(recipe, own[0]), data_dir=data_dir)
     if not len(dataset.valid) and len(rates) > 1:
         raise UsageError(
@@ -177,14 +177,14 @@ def compare(
             got="none",
             fix="Hold some out, as in --set valid=0.1, or give one rate.",
         )
-    bench = _Bench(source, recipe, dataset, ledger, data_dir, say)
+    bench = Bench(source, recipe, dataset, ledger, data_dir, say)
     hidden = [recipe.model["hidden"]] * len(cells)
     if equal == "parameters":
         wanted = bench.size(own[0], hidden[0])
-        hidden[1:] = [bench.units(wanted, c, t) for c, t in zip(own[1:], titles[1:], strict=True)]
+        hidden[1:] = [bench.units(wanted, c, t) for c, t in zip(own[1:], names[1:], strict=True)]
     first = recipe.training["seed"]
     found = []
-    for cell, trace, title, units in zip(cells, own, titles, hidden, strict=True):
+    for cell, trace, title, units in zip(cells, own, names, hidden, strict=True):
         tries = [bench.run("tune", trace, title, units, rate, first) for rate in rates]
         good = [row for row in tries if row["stop"] == "done"]
         rate = max(good, key=lambda row: row["score"])["key"]["lr"] if good else None
@@ -198,7 +198,7 @@ def compare(
     return Comparison(source, recipe.task, part, metric, larger, found, rows)
 
 
-class _Bench:
+class Bench:
     """One dataset and recipe, on which any cell is sized, trained and weighed."""
 
     def __init__(self, source, recipe, dataset, ledger, data_dir, say):
@@ -316,12 +316,17 @@ def _checked(cells: Any, rates: Any, seeds: Any, equal: Any) -> None:
         raise UsageError("equal", expected=" or ".join(EQUAL), got=repr(equal))
 
 
-def _titles(cells: Sequence[Any]) -> list[str]:
-    titles = [budget.title(cell) for cell in cells]
-    for title in titles:
-        if titles.count(title) > 1:
+def titles(cells: Sequence[Any]) -> list[str]:
+    """What to call the cells, each by a name of its own.
+
+    Raises:
+        UsageError: two go by one name.
+    """
+    found = [budget.title(cell) for cell in cells]
+    for title in found:
+        if found.count(title) > 1:
             raise UsageError("cells", expected="each once, under a name of its own", got=title)
-    return titles
+    return found
 
 
 def _headline(rows: list[dict[str, Any]]) -> tuple[str, bool]:
