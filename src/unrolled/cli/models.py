@@ -35,6 +35,9 @@ def eval(
     other: Annotated[
         str | None, typer.Option(metavar="FILE", help="The translations of DATA's lines.")
     ] = None,
+    captions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The captions of DATA's images.")
+    ] = None,
     which: Which = "best",
     backend: Backend = "auto",
     device: Device = "auto",
@@ -60,7 +63,7 @@ def eval(
         changes |= {"valid": 0, "by": None, "group": None}
         changes |= {"test": 0} if Path(source).expanduser().is_file() else {}
     if not own:
-        changes["other"] = other
+        changes |= {"other": other, "captions": captions}
     dataset = reload(
         source, recipe, task, data_dir=data_dir or (stored.get("data_dir") if own else None),
         **changes,
@@ -77,7 +80,7 @@ def eval(
     if task.name == "language":
         _say_language(task, chosen, split, metrics, as_json)
         return
-    if task.name == "translate":
+    if task.name in ("translate", "caption"):
         from unrolled.cli.said import measured
 
         measured(task, chosen, len(split), metrics, as_json)
@@ -149,9 +152,9 @@ def predict(
     beams: Annotated[
         int | None, typer.Option(help="Hypotheses kept in a search; 1 is greedy.")
     ] = None,
-    best: Annotated[int, typer.Option(help="How many translations of each text.")] = 1,
+    best: Annotated[int, typer.Option(help="How many things to say of each input.")] = 1,
     sample: Annotated[
-        bool, typer.Option("--sample", help="Draw translations instead of searching.")
+        bool, typer.Option("--sample", help="Draw what is said instead of searching.")
     ] = False,
     attention: Annotated[
         str | None, typer.Option(metavar="FILE.png", help="Draw what was looked at.")
@@ -171,7 +174,8 @@ def predict(
 ) -> None:
     """Let a trained model answer for new data, with the probability of each answer.
 
-    A language model writes on from a prompt; a translator reads a sentence a line.
+    A language model writes on from a prompt; a translator reads a sentence a line;
+    a captioner says what images show.
     """
     from unrolled import tasks
     from unrolled.cli import scored
@@ -197,26 +201,15 @@ def predict(
             as_json=as_json,
         )
         return
-    if task.name == "translate":
-        from unrolled.cli.said import say
+    if task.name in ("translate", "caption"):
+        from unrolled.cli.said import chosen, describe, say
 
-        say(
-            task,
-            source,
-            prompt=prompt,
-            out=out,
-            interactive=interactive,
-            encoding=encoding,
-            as_json=as_json,
-            attention=attention,
-            beams=beams,
-            best=best,
-            sample=sample,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
-        )
+        how = chosen(beams, best, sample, (temperature, top_k, top_p), seed)
+        shown: Any = {"out": out, "as_json": as_json, "attention": attention}
+        if task.name == "caption":
+            describe(task, source, how, **shown)
+            return
+        say(task, source, how, prompt=prompt, interactive=interactive, encoding=encoding, **shown)
         return
     if task.name == "tag":
         from unrolled.cli.tags import tag

@@ -15,6 +15,7 @@ from unrolled.messages import tr
 def say(
     task: Any,
     source: str | None,
+    how: dict[str, Any],
     *,
     prompt: str | None,
     out: str | None,
@@ -22,28 +23,26 @@ def say(
     encoding: str,
     as_json: bool,
     attention: str | None,
-    **search: Any,
 ) -> None:
     """Translate the lines of a file, of standard input, or one text.
 
     Args:
         task: that reads texts and says texts.
         source: a text with a sentence a line, or "-" or None for standard input.
+        how: options of `predict`, see `chosen`.
         prompt: one sentence, instead.
-        out: where to write what is said, a line each; the best alone, unless it ends in .jsonl.
+        out: where to write what is said, a line each; JSON lines where it ends in .jsonl.
         interactive: answer each line as it is typed.
         encoding: of the file.
         as_json: JSON lines, with scores.
         attention: where to draw what the first sentence's best translation looked at.
-        search: as for `chosen`.
 
     Raises:
         UsageError: options that cannot go together.
         DataError: a file cannot be read or written.
     """
-    options = chosen(**search)
     if interactive:
-        _converse(task, options)
+        _converse(task, how)
         return
     if prompt is not None and source is not None:
         raise UsageError("INPUT", expected="a file or --prompt", got="both")
@@ -51,7 +50,7 @@ def say(
     filled = [line for line in lines if line.strip()]
     if not filled:
         raise DataError(source or "the input", expected="some text", got="nothing")
-    found = iter(task.predict(filled, **options))
+    found = iter(task.predict(filled, **how))
     rows = [(line, next(found) if line.strip() else []) for line in lines]
     if attention is not None:
         first = next(said for _, said in rows if said)[0]
@@ -59,15 +58,46 @@ def say(
     told(rows, out, as_json)
 
 
-def chosen(
+def describe(
+    task: Any,
+    source: str | None,
+    how: dict[str, Any],
     *,
-    beams: int | None,
-    best: int,
-    sample: bool,
-    temperature: float,
-    top_k: int,
-    top_p: float,
-    seed: int,
+    out: str | None,
+    as_json: bool,
+    attention: str | None,
+) -> None:
+    """Say what images show.
+
+    Args:
+        task: that reads images, or features of them.
+        source: an image, a folder, a tar, or features as .npy or .safetensors.
+        how, out, as_json: as for `say`; names stand before what is said of them.
+        attention: where to draw, on the first image, what each word looked at.
+
+    Raises:
+        UsageError: there is no input, or options cannot go together.
+        DataError: an image cannot be read, or a file written.
+    """
+    from unrolled.data.captions import read_pictures
+
+    if source is None:
+        raise UsageError("INPUT", expected="an image, a folder or a tar", got="nothing")
+    shape = task.model.shape
+    size, colour = ((shape[1], shape[2]), shape[0] == 3) if len(shape) == 3 else (None, None)
+    found = read_pictures(Path(source).expanduser(), size=size, colour=colour)
+    rows = list(zip(found.ids, task.predict(found.inputs, **how), strict=True))
+    if attention is not None:
+        first = rows[0][1][0]
+        if first.looked is None or len(shape) == 2:
+            draw(first.looked, first.read, first.pieces, attention)
+        else:
+            _draw_on(found.inputs[0], first, task.model.grid, attention)
+    told(rows, out, as_json, named=True)
+
+
+def chosen(
+    beams: int | None, best: int, sample: bool, taste: tuple[float, int, float], seed: int
 ) -> dict[str, Any]:
     """Options of `predict` from those of the command line.
 
@@ -80,21 +110,28 @@ def chosen(
         return {"beams": beams, "best": best}
     if beams is not None:
         raise UsageError("--beams", expected="a search, or --sample", got="both")
-    taste = Taste(temperature, top_k, top_p)
-    return {"best": best, "taste": taste, "seed": seed}
+    return {"best": best, "taste": Taste(*taste), "seed": seed}
 
 
-def told(rows: Sequence[tuple[str, Sequence[Any]]], out: str | None, as_json: bool) -> None:
-    """Print, or write to `out`, what was said of each input."""
+def told(
+    rows: Sequence[tuple[str, Sequence[Any]]],
+    out: str | None,
+    as_json: bool,
+    *,
+    named: bool = False,
+) -> None:
+    """Print, or write to `out`, what was said of each input: behind its name, if it is `named`."""
     if as_json or (out or "").endswith(".jsonl"):
         lines = [json.dumps(_row(name, said), ensure_ascii=False) for name, said in rows]
     elif all(len(said) < 2 for _, said in rows):
-        lines = [said[0].text if said else "" for _, said in rows]
+        texts = [said[0].text if said else "" for _, said in rows]
+        lines = [f"{name}\t{t}" if named else t for (name, _), t in zip(rows, texts, strict=True)]
     else:
         lines = [
-            f"{k + 1}\t{one.score:.4f}\t{one.text}" for k, (_, said) in enumerate(rows)
+            f"{name if named else k + 1}\t{one.score:.4f}\t{one.text}"
+            for k, (name, said) in enumerate(rows)
             for one in said
-        ]  # fmt: skip
+        ]
     if out is None:
         for line in lines:
             typer.echo(line)
@@ -128,6 +165,17 @@ def draw(looked: Any, read: Sequence[str], pieces: Sequence[str], path: str) -> 
     if looked is None:
         raise UsageError("--attention", expected="a model with attention", got="one without")
     data = png(lambda style: attention(looked, read, pieces, style), Style())
+    written(Path(path).expanduser(), data)
+    typer.echo(tr("picture: {path}", path=path), err=True)
+
+
+def _draw_on(image: Any, said: Any, grid: tuple[int, int], path: str) -> None:
+    from unrolled.inspect.pictures import Style, png
+    from unrolled.inspect.pictures.looks import looks
+    from unrolled.inspect.tables import written
+
+    weights = said.looked.reshape(len(said.pieces), *grid)
+    data = png(lambda style: looks(image, weights, said.pieces, style), Style())
     written(Path(path).expanduser(), data)
     typer.echo(tr("picture: {path}", path=path), err=True)
 

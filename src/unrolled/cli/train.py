@@ -24,7 +24,8 @@ def train(
     task: Annotated[
         str | None,
         _Flag(
-            help="What is learnt: classify, language, tag, translate, embed; default: the preset's."
+            help="What is learnt: classify, language, tag, translate, caption, embed; default: the "
+            "preset's."
         ),
     ] = None,
     cell: Annotated[str | None, _Flag(help="A cell's name, or FILE.py:Class.")] = None,
@@ -110,6 +111,10 @@ def train(
     other: Annotated[
         str | None, _Flag(metavar="FILE", help="The translations of DATA's lines.")
     ] = None,
+    captions: Annotated[
+        str | None, _Flag(metavar="FILE", help="The captions of DATA's images.")
+    ] = None,
+    language: Annotated[str | None, _Flag(help="Of spoken-numbers: en or ko.")] = None,
     window: Annotated[int | None, _Flag(help="Tokens through which gradients go back.")] = None,
 ) -> None:
     """Train a network on a dataset or a file of yours, and keep the best.
@@ -117,7 +122,8 @@ def train(
     Options come from the preset, then --config, then --set and flags. Presets are
     plain files: notebook and notebook-tuned, mnist, digits, series; sst2, imdb, nsmc,
     pronouns, sentences; tinyshakespeare, ptb, pydocs, text; tags, conll2000,
-    ud-english-ewt, ud-korean-gsd; vectors, imdb-vectors.
+    ud-english-ewt, ud-korean-gsd; vectors, imdb-vectors; multi30k, dates,
+    sentence-pairs; flickr8k, spoken-numbers, pictures.
     """
     from unrolled import train as training
     from unrolled.progress import Report
@@ -195,7 +201,7 @@ _OPTIONS = (
     "cell hidden layers bidirectional pooling backend seed epochs batch lr augment patience "
     "checkpoint_every device precision valid test kind read label features group time id by "
     "missing encoding text level vocabulary window embedding token watch "
-    "pair other"
+    "pair other captions language"
 ).split()
 
 

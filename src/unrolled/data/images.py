@@ -89,28 +89,45 @@ def read_images(
         DataError: an image cannot be read, or their sizes differ.
     """
     total = hashlib.sha256()
-    pictures = []
+    raw = []
     for path in paths:
         data = content(path)
         total.update(bytes.fromhex(data.sha256))
-        pictures.append(_opened(path, data.data))
+        raw.append((str(path), data.data))
+    return decoded_images(raw, size=size, colour=colour, invert=invert), total.hexdigest()
+
+
+def decoded_images(
+    raw: Sequence[tuple[str, bytes]],
+    *,
+    size: tuple[int, int] | None = None,
+    colour: bool | None = None,
+    invert: bool = False,
+) -> np.ndarray:
+    """Images from the bytes of their files, with what to call each: as `read_images`.
+
+    Raises:
+        DataError: an image cannot be read, or their sizes differ.
+    """
+    pictures = [_opened(name, data) for name, data in raw]
     if colour is None:
         colour = any(picture.mode not in _GREY for picture in pictures)
     arrays: list[np.ndarray] = []
-    for path, picture in zip(paths, pictures, strict=True):
+    for (name, _), picture in zip(raw, pictures, strict=True):
         pixels = _pixels(picture, colour, size)
         if arrays and pixels.shape != arrays[0].shape:
             raise DataError(
-                str(path),
-                expected=f"{_size(arrays[0])} pixels (rows x columns) as {paths[0].name} has",
+                name,
+                expected=f"{_size(arrays[0])} pixels (rows x columns) as {Path(raw[0][0]).name} "
+                "has",
                 got=_size(pixels),
                 fix="Bring all images to one size, or let them be resized: --size 28x28",
             )
         arrays.append(255 - pixels if invert else pixels)
-    return np.stack(arrays), total.hexdigest()
+    return np.stack(arrays)
 
 
-def _opened(path: Path, data: bytes):
+def _opened(path: str, data: bytes):
     import io
 
     from PIL import Image, ImageOps, UnidentifiedImageError

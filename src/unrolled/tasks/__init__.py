@@ -15,6 +15,7 @@ TASKS = {
     "language": ("unrolled.tasks.language", "Language"),
     "tag": ("unrolled.tasks.tag", "Tag"),
     "translate": ("unrolled.tasks.translate", "Translate"),
+    "caption": ("unrolled.tasks.caption", "Caption"),
 }
 
 

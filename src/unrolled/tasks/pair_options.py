@@ -1,6 +1,6 @@
 """What a recipe may say of tasks that say something token by token, and the values without a word.
 
-Sections of `translate`, for the table in `recipe`.
+Sections of `translate` and `caption`, for the table in `recipe`.
 """
 
 from typing import Any
@@ -49,6 +49,45 @@ PARALLEL: dict[str, Any] = {
     "other": None,
     "text": None,
     "label": None,
+    "valid": None,
+    "test": None,
+    "encoding": "utf-8",
+}
+CAPTION: dict[str, Any] = {
+    "cell": "lstm",
+    "hidden": 256,
+    "layers": 1,
+    "embedding": 128,
+    "encoder": "cnn",
+    "levels": 4,
+    "channels": 32,
+    "memory": 256,
+    "encoder_dropout": 0.0,
+    "attention": "multiplicative",
+    "feeding": "none",
+    "start": "state",
+    "tied": True,
+    "level": "words",
+    "vocabulary": 0,
+    "least": 1,
+    "lower": True,
+    "embedding_dropout": 0.0,
+    "memory_dropout": 0.0,
+    "head_dropout": 0.0,
+    "label_smoothing": 0.0,
+    "sampling": 0.0,
+    "beams": 5,
+    "power": 1.0,
+    "most": 40,
+    "crop": 0,
+    "flip": False,
+    "measure": "bleu4",
+    **_LAYERS,
+}
+PICTURES: dict[str, Any] = {
+    "captions": None,
+    "language": "en",
+    "size": None,
     "valid": None,
     "test": None,
     "encoding": "utf-8",

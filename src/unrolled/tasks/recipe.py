@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.data import load, load_text
+from unrolled.data.captions import load_captions
 from unrolled.data.parallel import load_parallel
 from unrolled.data.tagged import load_tagged
 from unrolled.errors import DataError, UsageError
 from unrolled.optimise import Settings
 from unrolled.tasks import find, presets
-from unrolled.tasks.pair_options import PARALLEL, TRANSLATION
+from unrolled.tasks.pair_options import CAPTION, PARALLEL, PICTURES, TRANSLATION
 from unrolled.tasks.word2vec import Options
 
 # What a section may say, and the value without a word; None: the reader of data decides.
@@ -154,6 +155,7 @@ TASKS = {
         "training": {name: getattr(Options(), name) for name in ("epochs", "lr", "seed")},
     },
     "translate": {"model": TRANSLATION, "data": PARALLEL, "training": TRAINING},
+    "caption": {"model": CAPTION, "data": PICTURES, "training": TRAINING},
 }
 # a number or a table; a name or a list; a number or "one-hot"
 _SEVERAL_KINDS = ("zoneout", "class_weights", "embedding")
@@ -269,6 +271,8 @@ def build(source: str, recipe: Recipe, *, data_dir: str | None = None) -> tuple[
         dataset: Any = load_text(source, data_dir=data_dir, **recipe.data)
     elif recipe.task == "translate":
         dataset = load_parallel(source, data_dir=data_dir, seed=seed, **recipe.data)
+    elif recipe.task == "caption":
+        dataset = load_captions(source, data_dir=data_dir, seed=seed, **_for_load(recipe.data))
     elif recipe.task == "tag":
         dataset = load_tagged(source, data_dir=data_dir, seed=seed, **recipe.data)
     else:
@@ -293,6 +297,10 @@ def reload(
     if task.name == "translate":
         options = {**recipe.data, **{k: v for k, v in changes.items() if k in PARALLEL}}
         return load_parallel(source, data_dir=data_dir, seed=recipe.training["seed"], **options)
+    if task.name == "caption":
+        options = {**recipe.data, **{k: v for k, v in changes.items() if k in PICTURES}}
+        seed = recipe.training["seed"]
+        return load_captions(source, data_dir=data_dir, seed=seed, **_for_load(options))
     options = {**recipe.data, "kind": task.kind, **changes}
     del options["scale"], options["read"]
     return load(

@@ -9,29 +9,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from unrolled.data.pairs import PairDataset, Pairs
 from unrolled.errors import ModelError, UsageError
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
 from unrolled.tasks.agreement import MEASURES, agreement
-from unrolled.tasks.decoder import Decoder, Saying, shifted
-from unrolled.tasks.sampling import Taste
-from unrolled.tasks.search import Hypothesis, beam_search, checked, sample_search
+from unrolled.tasks.decoder import Decoder, Memory
+from unrolled.tasks.search import checked
+from unrolled.tasks.teller import Teller
 from unrolled.tasks.translator import Lines, Translator
 from unrolled.tasks.wording import Languages, Said, padded, written
-from unrolled.text import EOS, learn
+from unrolled.text import learn
 
 _FIELDS = {"network", "search", "tokenizer", "recurrent", "upper", "encoder"}
 _NETWORK = (
     "embedding attention feeding start tied embedding_dropout memory_dropout head_dropout "
     "label_smoothing sampling token_dropout"
 ).split()
-_ROWS = 320  # hypotheses that are searched side by side
 
 
-class Translate:
+class Translate(Teller):
     """The task of saying in one language what was read in another.
 
     Args:
@@ -48,7 +46,6 @@ class Translate:
     """
 
     name = "translate"
-    kind = "texts"
     usage = ('model.predict(["a sentence"], beams=5)[0][0].text',)
 
     def __init__(self, translator: Translator, languages: Languages, search: Mapping[str, Any]):
@@ -61,7 +58,7 @@ class Translate:
         most = self.search["most"]
         if type(most) not in (int, float) or not 0 < most <= 100:
             raise UsageError("most", expected="above 0, at most 100", got=repr(most))
-        self.labels: list[str] = []
+        self.words, self.labels = languages.target, []
         self._numbered: dict[int, tuple[Pairs, Any]] = {}
 
     @classmethod
@@ -308,59 +305,34 @@ class Translate:
         """How many batches that are."""
         return -(-len(split) // size)
 
-    @staticmethod
-    def move(batch: Lines, device: torch.device) -> Lines:
+    def move(self, batch: Lines, device: torch.device) -> Lines:
         """The batch on `device`; lengths stay on the CPU."""
         targets = None if batch.targets is None else batch.targets.to(device)
         return batch._replace(inputs=batch.inputs.to(device), targets=targets)
 
-    def loss(self, batch: Lines) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean loss of a token that is said, smoothed as asked for.
+    def remember(self, batch: Lines) -> Memory:
+        """The memory of each sentence."""
+        return self.model.encode(batch.inputs, batch.lengths)
 
-        Raises:
-            UsageError: the batch has no translations.
-        """
-        output, _ = self.model(batch)
-        assert batch.targets is not None  # the model has looked
-        return self.model.decoder.loss(output, batch.targets), {}
+    def taught(self, batch: Lines, memory: Memory) -> Memory:
+        """The same: a sentence has one translation to learn from."""
+        return memory
 
-    @torch.no_grad()
-    def evaluate(self, parts: Iterable[Lines]) -> dict[str, Any]:
-        """What is said against the references; greedily while the network is in training.
+    def limits(self, batch: Lines) -> list[int]:
+        """So many tokens for each that was read, and ten beside."""
+        return [10 + int(self.search["most"] * n) for n in batch.lengths.tolist()]
 
-        Returns:
-            `loss`, nats a token; `perplexity`; and what `agreement` measures.
-        """
-        device = next(self.model.parameters()).device
-        training = self.model.training
-        self.model.eval()
-        nats, count = 0.0, 0
-        said: list[str] = []
-        texts: list[list[str]] = []
-        streams: dict[Any, Any] = {}
-        for batch in parts:
-            if batch.targets is None or batch.texts is None:
-                continue
-            batch = self.move(batch, device)
-            output, _ = self.model(batch)
-            assert batch.targets is not None  # moved, not lost
-            more, many = self.model.decoder.nats(output, batch.targets)
-            nats, count = nats + more, count + many
-            beams = 1 if training else self.search["beams"]
-            found = self._search(batch, streams, beams=beams)
-            said += [self.tokenizer.target.decode(row[0].tokens) for row in found]
-            texts += batch.texts or []
-        self.model.train(training)
-        loss = nats / max(count, 1)
-        figures = {"loss": loss, "perplexity": float(np.exp(min(loss, 700.0)))}
-        return {**figures, **agreement(said, texts, self.search["measure"])}
+    def read(self, value: str) -> tuple[str, ...]:
+        """The tokens of a sentence."""
+        source = self.tokenizer.source
+        return tuple(written(source, source.encode(value, eos=True)))
 
     def calibrate(self, parts: Iterable[Lines]) -> None:
         """Nothing is calibrated: the probabilities are those of the model."""
 
-    def score(self, metrics: Mapping[str, Any]) -> list[float]:
-        """What a larger value of, in order, makes a better epoch."""
-        return [metrics.get(self.search["measure"], 0.0), -metrics["loss"]]
+    def measured(self, said: list[str], texts: list[list[str]]) -> dict[str, Any]:
+        """What `agreement` measures."""
+        return agreement(said, texts, self.search["measure"])
 
     def summary(self, metrics: Mapping[str, Any]) -> str:
         """The figure that matters, in words."""
@@ -373,26 +345,12 @@ class Translate:
             perplexity=f"{metrics['perplexity']:.2f}",
         )
 
-    @torch.no_grad()
-    def predict(
-        self,
-        texts: Sequence[str],
-        *,
-        beams: int | None = None,
-        best: int = 1,
-        power: float | None = None,
-        taste: Taste | None = None,
-        seed: int = 0,
-    ) -> list[list[Said]]:
-        """The `best` translations of each text, the likeliest first.
+    def predict(self, texts: Sequence[str], **search: Any) -> list[list[Said]]:
+        """The best translations of each text, the likeliest first.
 
         Args:
             texts: to translate.
-            beams: kept in the search; None as the task says.
-            best: how many are wanted.
-            power: of the length; None as the task says.
-            taste: draw `best` translations instead of searching.
-            seed: of the draws.
+            search: `beams`, `best`, `power`, `taste` and `seed`, as for `tell`.
 
         Raises:
             UsageError: a text is empty or none, or a number cannot be.
@@ -400,72 +358,7 @@ class Translate:
         for text in texts:
             if not isinstance(text, str) or not text.strip():
                 raise UsageError("a text", expected="some words", got=repr(text)[:60])
-        device = next(self.model.parameters()).device
-        training = self.model.training
-        self.model.eval()
-        beams = max(self.search["beams"] if beams is None else beams, best if beams is None else 1)
-        split = Pairs([text.strip() for text in texts])
-        found: list[list[Said]] = [[] for _ in texts]
-        streams: dict[Any, Any] = {}
-        for batch in self.batches(split, max(_ROWS // beams, 1)):
-            batch = self.move(batch, device)
-            options: Any = {
-                "beams": beams,
-                "best": best,
-                "power": power,
-                "taste": taste,
-                "seed": seed,
-            }
-            for at, hypotheses in zip(
-                batch.index.tolist(), self._search(batch, streams, **options), strict=True
-            ):
-                found[at] = self._said(split.inputs[at], hypotheses)
-        self.model.train(training)
-        return found
-
-    def _search(
-        self,
-        batch: Lines,
-        streams: dict[Any, Any],
-        *,
-        beams: int,
-        best: int = 1,
-        power: float | None = None,
-        taste: Taste | None = None,
-        seed: int = 0,
-    ) -> list[list[Hypothesis]]:
-        """Hypotheses for each sentence of a batch."""
-        power = self.search["power"] if power is None else power
-        limits = [10 + int(self.search["most"] * n) for n in batch.lengths.tolist()]
-        memory = self.model.encode(batch.inputs, batch.lengths)
-        if taste is not None:
-            saying = Saying(self.model.decoder, memory, best, streams)
-            seeds = [seed + int(at) for at in batch.index]
-            return sample_search(saying, limits, draws=best, taste=taste, seeds=seeds, power=power)
-        checked(beams, best, power)
-        saying = Saying(self.model.decoder, memory, beams, streams)
-        return beam_search(saying, limits, beams=beams, best=best, power=power)
-
-    def _said(self, text: str, hypotheses: Sequence[Hypothesis]) -> list[Said]:
-        """Translations in words, with where was looked: the decoder is run over them once more."""
-        source, target = self.tokenizer.source, self.tokenizer.target
-        read = source.encode(text, eos=True)
-        said = [[*one.tokens, EOS] for one in hypotheses]
-        device = next(self.model.parameters()).device
-        memory = self.model.encode(torch.tensor([read], device=device), torch.tensor([len(read)]))
-        rows = memory.take(torch.zeros(len(said), dtype=torch.int64, device=device))
-        _, looked = self.model.decoder(shifted(padded(said)).to(device), rows)
-        return [
-            Said(
-                target.decode(one.tokens),
-                one.score,
-                one.log_prob,
-                tuple(written(target, row)),
-                tuple(written(source, read)),
-                None if looked is None else looked[k, : len(row)].cpu().numpy(),
-            )
-            for k, (one, row) in enumerate(zip(hypotheses, said, strict=True))
-        ]
+        return self.tell(Pairs([text.strip() for text in texts]), **search)
 
 
 def _assembled(

@@ -81,8 +81,13 @@ class Translator(nn.Module):
         summary = values.sum(1) / here[:, None].to(values.dtype)
         return Memory(values, None if bool(valid.all()) else valid, summary)
 
-    def forward(self, batch: Lines) -> tuple[Tensor, Tensor | None]:
-        """Outputs (B, T, W) for the batch's targets, and where was looked, (B, T, S)."""
+    def forward(self, batch: Lines) -> Tensor:
+        """Outputs (B, T, W) for the batch's targets.
+
+        Raises:
+            UsageError: the batch has no translations.
+        """
         if batch.targets is None:
-            raise UsageError("the loss", expected="a batch with translations", got="none")
-        return self.decoder(shifted(batch.targets), self.encode(batch.inputs, batch.lengths))
+            raise UsageError("the loss", expected="a batch with texts to say", got="none")
+        memory = self.encode(batch.inputs, batch.lengths)
+        return self.decoder(shifted(batch.targets), memory)[0]

@@ -20,6 +20,39 @@ _SUMS = {
     "test.fr": (72261, "cb3160d69b002bb638e66cc7612fcd56cb0af82eadc9c142dedc438afb885ef6"),
 }
 
+_FLICKR = {
+    "train-pictures": (
+        "train_96.tar",
+        25384960,
+        "343eaa115b0967e213bfb6d0fa9230ec290430de28a9304dc4d5040784e011ce",
+    ),
+    "train-captions": (
+        "train_captions.json",
+        1969504,
+        "30d960cce5960984975bcd5e509726e546d9cba1efe598a113dbaf6c63f1e75c",
+    ),
+    "valid-pictures": (
+        "val_96.tar",
+        4249600,
+        "2c36005521ee3b6b00760c7398e4bb21b66b56e71549b14a96b4faaf6fac8d5c",
+    ),
+    "valid-captions": (
+        "val_captions.json",
+        331709,
+        "12b6a29640993636a8f6de96c1563735ac91d6a419c2cae647734a0e5ef48753",
+    ),
+    "test-pictures": (
+        "test_96.tar",
+        4229120,
+        "08363ca5bd755fac48fc6d7bfb9ec5818917f7a88b4e43f4d5ce5a368e434bc0",
+    ),
+    "test-captions": (
+        "test_captions.json",
+        329538,
+        "51b9e4c267b69259cd5ed88e561caf7db5556e8490965c9667f53f9adc1ea1fc",
+    ),
+}
+
 ENTRIES = (
     Named(
         "multi30k",
@@ -51,5 +84,32 @@ ENTRIES = (
         "Unicode Common Locale Data Repository, as Babel carries it.",
         form="parallel",
         carrier="Babel",
+    ),
+    Named(
+        "spoken-numbers",
+        "rows of handwritten digits, to be said in words, in English or Korean",
+        (),
+        (12000, 1000),
+        500,
+        {},
+        (),
+        (),
+        "CC BY 4.0 (the scans), LGPL (num2words)",
+        "Alpaydin, Kaynak. Optical Recognition of Handwritten Digits. UCI, 1998.",
+        form="captions",
+    ),
+    Named(
+        "flickr8k",
+        "photographs of 96 x 96 pixels, five captions in English each",
+        (),
+        (6000, 1000),
+        1000,
+        {part: File(*facts, zipped=False) for part, facts in _FLICKR.items()},
+        (),
+        ("flickr8k", "captions/flickr8k"),
+        "research and education only; the photographs belong to those who took them",
+        "Hodosh, Young, Hockenmaier. Framing image description as a ranking task: data, models and "
+        "evaluation metrics. JAIR 47, 2013.",
+        form="captions",
     ),
 )

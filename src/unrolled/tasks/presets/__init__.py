@@ -17,6 +17,7 @@ _STARTS = {
     "tag": "tags",
     "embed": "vectors",
     "translate": "sentence-pairs",
+    "caption": "pictures",
 }  # for data of one's own
 
 
