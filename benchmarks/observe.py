@@ -1,7 +1,8 @@
 """What looking costs: a trace of all states, gates and gradients beside a plain pass and back.
 
-Both run on the same layer, batch and backend, in turn, and the shortest of some rounds is told. No
-time is told of a wrong trace: its outputs and the gradients of all parameters are compared first.
+Both run on the same layer, batch and backend, on one thread, and what is told is the processor's
+time, which other work changes little: the shortest of some rounds, and the median. No time is told
+of a wrong trace: its outputs and the gradients of all parameters are compared first.
 
     python benchmarks/observe.py [--cells lstm,gru] [--backend c] [--rounds 7]
 """
@@ -42,9 +43,9 @@ def shortest(act, rounds):
     """The shortest and the median of some calls, in milliseconds."""
     times = []
     for _ in range(rounds):
-        begun = time.perf_counter()
+        begun = time.process_time()
         act()
-        times.append(1000 * (time.perf_counter() - begun))
+        times.append(1000 * (time.process_time() - begun))
     return min(times), statistics.median(times)
 
 
@@ -74,6 +75,7 @@ def main():
     parser.add_argument("--backend", default="c")
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
+    torch.set_num_threads(1)
     print(f"B={BATCH} T={STEPS} I={INPUTS} H={UNITS}, {torch.get_num_threads()} threads")
     print(f"{'cell':<22}{'plain, ms':>11}{'trace, ms':>11}{'ratio':>8}{'of medians':>12}")
     ratios = []

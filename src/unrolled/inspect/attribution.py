@@ -5,7 +5,7 @@ gradients (they add up to what the input changed), and occlusion (what is lost w
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from .traces import reading
 METHODS = ("gradient", "integrated", "occlusion")
 STRETCHES, POINTS = 8, 8  # of the path that is integrated along; of each by Gauss and Legendre
 MOST = 400  # stretches in all, where it is steep
+Stretch = tuple[float, float]
 COMPLETE = 1e-3  # of the change in score: what a path may lack
 VALUES = 2**22  # numbers that the network reads at a time
 WINDOWS = 256  # stretches of a sequence that are left out one by one
@@ -195,41 +196,56 @@ def _integrated(scored: Scored, score: Tensor, empty: Tensor) -> Tensor:
     size = scored.read.shape[1] * scored.read.shape[2]
     at_once = max(1, VALUES // max(1, size * POINTS))
 
-    def of(b: int) -> Tensor:
-        """The parts of one sequence; stretches of the path that miss their change are halved.
+    def along(
+        b: int, some: list[Stretch], dtype: torch.dtype
+    ) -> Iterator[tuple[float, Stretch, Tensor]]:
+        """What some stretches of the path lack, and the parts that they add."""
+        read, rows = scored.read[b : b + 1].to(dtype), torch.tensor([b])
+        for k in range(0, len(some), at_once):
+            now = some[k : k + at_once]
+            low, high = (
+                torch.tensor([s[side] for s in now], dtype=read.dtype)[:, None, None] * read
+                for side in (0, 1)
+            )
+            each = rows.expand(len(now))
+            parts = way.attribute(
+                high, low, additional_forward_args=(each,), n_steps=POINTS, method="gausslegendre"
+            ).detach()
+            with torch.no_grad():
+                change = scored(high, each) - scored(low, each)
+            gaps = (change - parts.flatten(1).sum(1)).abs().tolist()
+            yield from zip(gaps, now, parts.to(dtype), strict=True)
 
-        A network that remembers is steep where its memory tips over, on a hundred-thousandth of
-        the path perhaps: points that are spread evenly miss that, or count it many times.
+    def of(b: int, dtype: torch.dtype) -> tuple[Tensor, bool]:
+        """The parts of one sequence, and whether they are all.
+
+        The stretches of the path that miss most of their change are halved, again and again: a
+        network that remembers is steep where its memory tips over, on a hundred-thousandth of the
+        path perhaps, and points that are spread evenly miss that, or count it many times.
         """
-        read, rows = scored.read[b : b + 1], torch.tensor([b])
         ends = [k / STRETCHES for k in range(STRETCHES + 1)]
-        todo, total = list(itertools.pairwise(ends)), torch.zeros_like(read)
+        pool = list(along(b, list(itertools.pairwise(ends)), dtype))
         fine = max(abs(float(score[b] - empty[b])), 1e-3) * COMPLETE
-        spent = 0
-        while todo:
-            again, spent = [], spent + len(todo)
-            for k in range(0, len(todo), at_once):
-                some = todo[k : k + at_once]
-                low, high = (
-                    torch.tensor([s[side] for s in some], dtype=read.dtype)[:, None, None] * read
-                    for side in (0, 1)
-                )
-                parts = way.attribute(
-                    high, low, additional_forward_args=(rows.expand(len(some)),), n_steps=POINTS,
-                    method="gausslegendre",
-                ).detach().to(read.dtype)  # fmt: skip
-                with torch.no_grad():
-                    each = rows.expand(len(some))
-                    change = scored(high, each) - scored(low, each)
-                gap = (change - parts.flatten(1).sum(1)).abs()
-                done = (gap <= fine / STRETCHES) | (spent > MOST)
-                total += parts[done].sum(0, keepdim=True)
-                for (a, c), well in zip(some, done.tolist(), strict=True):
-                    again += [] if well else [(a, (a + c) / 2), ((a + c) / 2, c)]
-            todo = again
-        return total
+        while sum(gap for gap, _, _ in pool) > fine and len(pool) < MOST:
+            pool.sort(key=lambda stretch: -stretch[0])
+            worst = [s for gap, s, _ in pool[:STRETCHES] if gap > fine / len(pool)]
+            halves = [h for a, c in worst for h in ((a, (a + c) / 2), ((a + c) / 2, c))]
+            pool = [*pool[len(worst) :], *along(b, halves, dtype)]
+        parts = torch.stack([parts for _, _, parts in pool]).sum(0, keepdim=True)
+        return parts.to(scored.read.dtype), sum(gap for gap, _, _ in pool) <= fine
 
-    return torch.cat([of(b) for b in range(scored.rows)])
+    def finest(b: int) -> Tensor:
+        """In float32 if that will do: a memory may tip over between two of its numbers."""
+        parts, complete = of(b, scored.read.dtype)
+        if not complete and scored.read.dtype == torch.float32:
+            scored.module.double()
+            try:
+                parts, _ = of(b, torch.float64)
+            finally:
+                scored.module.float()
+        return parts
+
+    return torch.cat([finest(b) for b in range(scored.rows)])
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import islice
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,13 @@ def text(
     rows = list(islice(lines(tokens, scaled(values), joiner, COLUMNS), ROWS + 1))
     cut, rows = len(rows) > ROWS, rows[:ROWS]
     broad = max((sum(width(p.text) for p in row) for row in rows), default=1)
-    drawn = figure(1.3 + INCH * max(broad, 40), 0.9 + 0.24 * (len(rows) + cut))
+    room = max(broad, 40)
+    above = wrap(title, int(0.95 * room))
+    height = 0.75 + 0.17 * len(above) + 0.24 * (len(rows) + cut)
+    drawn = figure(1.3 + INCH * room, height)
     axes = drawn.add_subplot()
     axes.set_axis_off()
-    axes.set(xlim=(-0.5, max(broad, 40) + 0.5), ylim=(len(rows) + cut + 0.1, -0.1))
+    axes.set(xlim=(-0.5, room + 0.5), ylim=(len(rows) + cut + 0.1, -0.1))
     whole = style.signed
     # letters have to be read on it: its strongest colours are left out
     colours = ListedColormap(whole(np.linspace(0.15, 0.85, 256)))
@@ -72,7 +76,7 @@ def text(
     scale = ScalarMappable(Normalize(low, most), half)
     bar = drawn.colorbar(scale, ax=axes, pad=0.01, fraction=0.03, aspect=12)
     bar.set_label(label)
-    axes.set_title(title, loc="left")
+    axes.set_title("\n".join(above), loc="left")
     return drawn
 
 
