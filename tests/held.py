@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from unrolled.engine import build, compiled
-from unrolled.engine.pool import _free
 from unrolled.layers import Recurrent
 
 DOUBLE = torch.float64
@@ -35,9 +34,9 @@ def compiled_with(*flags):
 def poison():
     """Fill every buffer that nobody holds with NaN: what is read must have been written."""
     for (_, dtype), held in compiled.POOL._held.items():
-        for tensor in held:
-            if dtype.is_floating_point and _free(tensor):
-                tensor.fill_(float("nan"))
+        for buffer in held:
+            if dtype.is_floating_point and buffer.free():
+                buffer.tensor.fill_(float("nan"))
 
 
 def a_pair(cell, inputs, units, layers=1, *, dtype=DOUBLE, spread=0.3, **options):

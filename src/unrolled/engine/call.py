@@ -5,7 +5,7 @@ Everything above (depth, direction, dropout between layers, tied and derived mat
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .traced import Traced
 
@@ -52,6 +52,7 @@ class Call:
         reverse: whether to run from each sequence's last valid step to its first.
         observe: names of states and observed values to record at every step.
         training: whether gradients may be asked for.
+        precision: in what it is computed, once that was looked up.
     """
 
     traced: Traced
@@ -62,6 +63,7 @@ class Call:
     reverse: bool = False
     observe: tuple[str, ...] = ()
     training: bool = True
+    precision: Any = None
 
 
 @dataclass

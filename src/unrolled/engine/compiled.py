@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from ..errors import BackendError
@@ -25,8 +26,19 @@ def unfit(call: Call) -> str:
     real = precision(call).real
     if real not in (torch.float32, torch.float64):
         return f"it computes in floating point, and the parameters are {real}"
-    if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
-        return "it cannot be traced by an exporter"
+    return _underived()
+
+
+def _underived() -> str:
+    """Which derivative of PyTorch's a compiled cell lacks, if that is what is going on."""
+    if torch.compiler.is_compiling():
+        return ""
+    if forward_ad._current_level >= 0:
+        return "a compiled cell has no forward-mode derivative (jvp)"
+    if torch._C._are_functorch_transforms_active():
+        levels = torch._C._functorch.get_interpreter_stack() or ()
+        if any(level.key() != torch._C._functorch.TransformType.Vmap for level in levels):
+            return "a compiled cell has no derivative in torch.func, only in autograd"
     return ""
 
 
@@ -36,14 +48,19 @@ _FAILED: dict[tuple[int, tuple[str, ...], torch.dtype], tuple[Traced, BackendErr
 
 def trouble(call: Call) -> BackendError | None:
     """Why the cell of this call cannot be compiled here, tried once; `None` where it can."""
-    key = (id(call.traced), _observed(call), precision(call).kept)
+    return _trouble(call.traced, _observed(call), precision(call).kept)
+
+
+@torch.compiler.assume_constant_result
+def _trouble(traced: Traced, observed: tuple[str, ...], kept: torch.dtype) -> BackendError | None:
+    key = (id(traced), observed, kept)
     if loaded(*key):
         return None
     if key not in _FAILED:
         try:
-            kernel(call.traced, *key[1:])
+            kernel(traced, observed, kept)
         except BackendError as error:
-            _FAILED[key] = (call.traced, error)
+            _FAILED[key] = (traced, error)
     return _FAILED[key][1] if key in _FAILED else None
 
 
@@ -52,24 +69,26 @@ def _observed(call: Call) -> tuple[str, ...]:
     return tuple(name for name in call.observe if name != call.traced.states[0])
 
 
-@torch.compiler.disable
 def run(call: Call) -> Answer:
-    """The whole sequence in one call of the compiled cell."""
+    """The whole sequence in one call of the compiled cell; an operator where it is traced."""
     traced, params = call.traced, call.params
     real, kept, answer = precision(call)
     first = traced.states[0]
     observed = _observed(call)
-    found = kernel(traced, observed, kept)
     x, lengths = call.x, call.lengths
     if lengths is not None:
         times = torch.arange(x.shape[0]).unsqueeze(1)
         x = x.masked_fill((times >= lengths).unsqueeze(-1), 0)
     tensors = flat(traced, params, [call.states[s] for s in traced.states], x)
     tensors = [
-        v if v is None or n in MATRICES else v.to(real) for n, v in enumerate(tensors)
+        v if v is None or n in MATRICES or v.dtype is real else v.to(real)
+        for n, v in enumerate(tensors)
     ]  # matrices are given as they are: their gradients have all bits of the sums
-    results = _Run.apply(found, traced, call, lengths, *tensors)
-    output, *rest = (v.to(answer) for v in results)
+    if _is_traced(x):
+        found = _operator(call, observed, lengths, tensors, kept)
+    else:
+        found = _Run.apply(kernel(traced, observed, kept), traced, call, lengths, *tensors)
+    output, *rest = found if real is answer else (v.to(answer) for v in found)
     count = len(traced.states)
     final = dict(zip(traced.states, rest[:count], strict=True))
     if lengths is not None:
@@ -77,6 +96,30 @@ def run(call: Call) -> Answer:
         output = output.masked_fill(gone, 0)
     seen = {first: output, **dict(zip(observed, rest[count:], strict=True))}
     return Answer(output, final, {name: seen[name] for name in call.observe})
+
+
+def _is_traced(x: Tensor) -> bool:
+    """Whether somebody writes down what is called, or maps it: then it has to be an operator."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+        or type(x) not in (Tensor, torch.nn.Parameter)
+    )
+
+
+def _operator(call: Call, observed, lengths, tensors, kept: torch.dtype) -> list[Tensor]:
+    from . import operators
+
+    places = [n for n, value in enumerate(tensors) if value is not None]
+    given = [tensors[n] for n in places]
+    keep = torch.is_grad_enabled() and any(value.requires_grad for value in given)
+    keep = keep and not torch.compiler.is_exporting()
+    cell = operators.text(call.traced)
+    results = operators.sequence(
+        given, places, lengths, cell, " ".join(observed), call.reverse, kept, keep
+    )
+    return results[: 1 + len(call.traced.states) + len(observed)]
 
 
 MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tensors of `flat`
@@ -110,6 +153,7 @@ class Bound:
         self.sequences: dict[str, Tensor] = {}
         self.rings: dict[str, Tensor] = {}
         self.recorded: dict[str, Tensor] = {}
+        self.saved: dict[str, Tensor] = {}
         self.widths: dict[str, tuple[int, int]] = {}
 
     def set(self, name: str, value: Tensor | None) -> None:
@@ -187,8 +231,10 @@ def bind(found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool) -> 
             bound.set(f"r_{name}", bound.rings[name])
         bound.start(name, steps if call.reverse and ring == steps + 1 else 0, first)
     times = steps if keep else 1
-    bound.set("save", POOL.take(times, batch, layout["saved"], wide, dtype=kept))
-    bound.set("statistics", POOL.take(times, batch, len(layout["norms"]), 2, dtype=real))
+    bound.saved["save"] = POOL.take(times, batch, layout["saved"], wide, dtype=kept)
+    bound.saved["statistics"] = POOL.take(times, batch, len(layout["norms"]), 2, dtype=real)
+    for name, value in bound.saved.items():
+        bound.set(name, value)
     bound.set("carry", POOL.take(batch, layout["carried"], wide, dtype=real))
     bound.set("pack", POOL.take(found.library.pack_size(bound.pointer()), dtype=real))
     if layout["x_columns"] and batch < FEW_ROWS * s.threads and steps > 1:
@@ -203,37 +249,72 @@ def bind(found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool) -> 
     return bound
 
 
+def rebind(bound: Bound, traced, kept: list[Tensor]) -> None:
+    """Point a call at what an earlier one kept: the sequences of states, what it saved."""
+    names = [*(f"s_{name}" for name in traced.states), "save", "statistics"]
+    for name, value in zip(names, kept, strict=True):
+        bound.set(name, value.contiguous())
+
+
+def forward(found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool) -> Bound:
+    """Bind a call and run it over time."""
+    bound = bind(found, traced, call, lengths, tensors, keep=keep)
+    found.library.forward(bound.pointer(), int(keep))
+    return bound
+
+
+def results(bound: Bound, traced, call: Call) -> list[Tensor]:
+    """The output, a view of the sequence of states; each final state; each record."""
+    sequences, widths, steps = bound.sequences, bound.widths, call.x.shape[0]
+    rows = sequences[traced.states[0]]
+    output = (rows[:-1] if call.reverse else rows[1:])[..., : widths[traced.states[0]][0]]
+    finals = []
+    for name, sequence in sequences.items():
+        whole = sequence.shape[0] == steps + 1
+        last = (0 if call.reverse else steps) if whole else steps & 1
+        finals.append(bound.carried(name, last, steps).clone())
+    return [output, *finals, *bound.recorded.values()]
+
+
 class _Run(torch.autograd.Function):
     """One layer and direction. Results: the output, each final state, each record."""
 
     @staticmethod
     def forward(ctx, found: Kernel, traced, call: Call, lengths, *tensors):
         keep = any(ctx.needs_input_grad)
-        bound = bind(found, traced, call, lengths, tensors, keep=keep)
-        sequences, widths, steps = bound.sequences, bound.widths, call.x.shape[0]
-        found.library.forward(bound.pointer(), int(keep))
-        rows = sequences[traced.states[0]]
-        recorded = bound.recorded
-        output = (rows[:-1] if call.reverse else rows[1:])[..., : widths[traced.states[0]][0]]
-        finals = []
-        for name, sequence in sequences.items():
-            whole = sequence.shape[0] == steps + 1
-            last = (0 if call.reverse else steps) if whole else steps & 1
-            finals.append(bound.carried(name, last, steps).clone())
+        bound = forward(found, traced, call, lengths, tensors, keep=keep)
+        made = results(bound, traced, call)
         if keep:
-            ctx.save_for_backward(output, tensors[0])
+            ctx.save_for_backward(made[0], *tensors)
             ctx.bound, ctx.found, ctx.traced = bound, found, traced
+            ctx.wants_dx = ctx.needs_input_grad[4]
             ctx.shapes = [None if v is None else v.shape for v in tensors]
-        # The output is a view of the sequence of states that the backward pass reads again.
-        return (output, *finals, *recorded.values())
+        return tuple(made)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, *grads):
-        _ = ctx.saved_tensors  # raises where an output was changed in place
+        _ = ctx.saved_tensors  # raises where one of them was changed in place since
         from .gradients import gradients
 
-        return gradients(ctx, grads, POOL)
+        with torch.no_grad():
+            found = (None,) * 4 + gradients(ctx, grads, POOL)
+        if not torch.is_grad_enabled():
+            return found
+        return _Once.apply(torch.empty(0, requires_grad=True), *found)
+
+
+class _Once(torch.autograd.Function):
+    """Gradients that cannot be derived again: who tries learns why."""
+
+    @staticmethod
+    def forward(ctx, anchor, *gradients):
+        return gradients
+
+    @staticmethod
+    def backward(ctx, *grads):
+        from .operators import TWICE
+
+        raise TWICE
 
 
 def _sizes(traced, call: Call, tensors) -> tuple[int, int]:

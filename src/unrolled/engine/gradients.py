@@ -74,7 +74,7 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
     ]
     gp = bind("gp", zeros(whole(struct.H), len(traced.projs), narrow))[: struct.H]
     gb = bind("gb", pool.take(slots, wide, dtype=real))
-    struct.want_dx = int(ctx.needs_input_grad[4])
+    struct.want_dx = int(ctx.wants_dx)
     if struct.want_dx:
         dx = bind("dx", pool.take(steps, batch, found.padded(features), dtype=kept))
     found.library.backward(bound.pointer())
@@ -122,7 +122,7 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
         result[where["norms"] + 2 * n] = gains[name][:, :width].sum(0)
         if ctx.shapes[where["norms"] + 2 * n + 1] is not None:
             result[where["norms"] + 2 * n + 1] = shifts[name][:, :width].sum(0)
-    return (None,) * 4 + tuple(result)
+    return tuple(result)
 
 
 def _rows(gates, found: dict[str, Tensor], like: Tensor, units: int) -> Tensor:

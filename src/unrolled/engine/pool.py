@@ -4,6 +4,7 @@ Fresh megabytes at every call cost more in page faults than the arithmetic they 
 """
 
 import threading
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,11 +12,22 @@ from torch import Tensor
 MOST_BYTES = 1 << 30  # kept for reuse; what is held by others beyond it is not counted
 
 
+class Buffer(NamedTuple):
+    """Memory of the pool, and where PyTorch counts who holds it."""
+
+    tensor: Tensor
+    storage: int
+
+    def free(self) -> bool:
+        """Whether the pool alone holds it: its tensor, and the object that Python has of it."""
+        return torch._C._storage_Use_Count(self.storage) <= 2
+
+
 class Pool:
     """Buffers that are used again once only the pool holds them."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[int, torch.dtype], list[Tensor]] = {}
+        self._held: dict[tuple[int, torch.dtype], list[Buffer]] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -36,28 +48,23 @@ class Pool:
         rounded = _rounded(size)
         with self._lock:
             held = self._held.setdefault((rounded, dtype), [])
-            for tensor in held:
-                if _free(tensor):
-                    return tensor[:size].view(shape)
+            for buffer in held:
+                if buffer.free():
+                    return buffer.tensor[:size].view(shape)
             tensor = torch.empty(rounded, dtype=dtype)
             bytes_ = rounded * tensor.element_size()
             if self._bytes + bytes_ > MOST_BYTES:
                 self._drop_free()
             if self._bytes + bytes_ <= MOST_BYTES:
-                held.append(tensor)
+                held.append(Buffer(tensor, tensor.untyped_storage()._cdata))
                 self._bytes += bytes_
             return tensor[:size].view(shape)
 
     def _drop_free(self) -> None:
         for key, held in self._held.items():
-            kept = [tensor for tensor in held if not _free(tensor)]
+            kept = [buffer for buffer in held if not buffer.free()]
             self._bytes -= (len(held) - len(kept)) * key[0] * key[1].itemsize
             held[:] = kept
-
-
-def _free(tensor: Tensor) -> bool:
-    # Two holders: the pool's tensor, and the storage object made by asking.
-    return torch._C._storage_Use_Count(tensor.untyped_storage()._cdata) <= 2
 
 
 def _rounded(size: int) -> int:

@@ -34,6 +34,12 @@ def precision(call: Call) -> Precision:
 
     As in `torch.nn.LSTM`, autocast leaves float64 alone.
     """
+    if call.precision is None:  # asked for by each who looks at a call
+        call.precision = _found(call)
+    return call.precision
+
+
+def _found(call: Call) -> Precision:
     given = _given(call)
     if given != torch.float64 and _is_autocast(call.x.device.type):
         given = torch.get_autocast_dtype(call.x.device.type)
@@ -42,6 +48,7 @@ def precision(call: Call) -> Precision:
     return Precision(real, given if half else real, given)
 
 
+@torch.compiler.assume_constant_result
 @functools.cache
 def multiplies_halves() -> bool:
     """Whether this processor multiplies bfloat16; where it does not, such calls are widened."""
@@ -57,4 +64,6 @@ def _given(call: Call) -> torch.dtype:
 
 
 def _is_autocast(device: str) -> bool:
+    if device == "cpu":  # the check below costs more than all the rest
+        return torch.is_autocast_enabled("cpu")
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)

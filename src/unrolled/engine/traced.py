@@ -62,6 +62,13 @@ class Traced:
         found = {n.attr: None for n in self.graph.nodes if n.op == op}
         return tuple(str(k) for k in found)
 
+    def settled(self) -> "Traced":
+        """The cell, with all that follows from it worked out: what traces a program cannot wait."""
+        for name, kind in type(self).__dict__.items():
+            if isinstance(kind, cached_property):
+                getattr(self, name)
+        return self
+
     @cached_property
     def x_gates(self) -> tuple[str, ...]:
         used = self._named("x")

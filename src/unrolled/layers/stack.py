@@ -92,7 +92,7 @@ class Stack(nn.Module):
                 got=proj_size,
                 fix="A projection makes its values fewer.",
             )
-        self.cell = traced
+        self.cell = traced.settled()
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.bidirectional, self.dropout = bool(bias), bool(bidirectional), dropout
         self.variational, self.zoneout, self.weight_drop = variational, zoneout, weight_drop
@@ -106,7 +106,7 @@ class Stack(nn.Module):
                 variational=variational > 0,
                 zoneout=rates,
                 training=training,
-            )
+            ).settled()
             for training in (True, False)
         )
         self._zoneout_rates = rates
@@ -338,6 +338,8 @@ def checked_lengths(lengths, steps: int, batch: int) -> Tensor | None:
             got=f"{lengths.dtype} of shape {tuple(lengths.shape)}",
         )
     lengths = lengths.to(torch.int64)
+    if torch.compiler.is_compiling():  # they have no values yet: what runs looks at them
+        return lengths
     if batch and (int(lengths.min()) < 0 or int(lengths.max()) > steps):
         raise ShapeError(
             "lengths",
