@@ -103,6 +103,14 @@ def test_autocast_inside_of_a_compiled_program():
     assert torch.equal(got, want)
 
 
+def test_a_bfloat16_layer_compiles_to_the_bits_of_the_plain_call():
+    made, v = layer("gru", dtype=torch.bfloat16), torch.randn(2, 3, 3, dtype=torch.bfloat16)
+    got = everything(made, v.requires_grad_(), whole(made))
+    for have, want in zip(got, everything(made, v, made), strict=True):
+        assert have.dtype == want.dtype
+        assert torch.equal(have, want)
+
+
 def test_lengths_that_cannot_be_are_found_when_the_program_runs(x):
     one = whole(layer())
     one(x, lengths=torch.tensor([4, 4, 4]))

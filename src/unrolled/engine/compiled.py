@@ -9,6 +9,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from ..errors import BackendError
+from . import forks
 from .call import Answer, Call, Params
 from .native import Kernel, kernel, loaded
 from .pool import Pool
@@ -330,7 +331,7 @@ def _sizes(traced, call: Call, tensors) -> tuple[int, int]:
 
 
 def _threads(work: int) -> int:
-    return torch.get_num_threads() if work > 2048 else 1
+    return torch.get_num_threads() if work > 2048 and forks.many_threads() else 1
 
 
 def _bind_small(bound, found, traced, tensors, widths, full) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..errors import BackendError
-from . import build, cache, compiler
+from . import build, cache, compiler, forks
 from .precision import WIDER
 from .traced import Traced, node_widths
 
@@ -205,6 +205,7 @@ def _loaded(path: str, described: str) -> Kernel:
     fields += [(name, ctypes.c_void_p) for name in buffers]
     structure = type("Call", (ctypes.Structure,), {"_fields_": fields})
     library = build.load(Path(path))
+    forks.guard(library)
     for name in ("forward", "backward", "bind", "advance", "pack_size", "vector_reals"):
         function = getattr(library, name)
         function.restype = ctypes.c_long if name in ("pack_size", "vector_reals") else None

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import forks
+
 MOST_BYTES = 1 << 30  # kept for reuse; what is held by others beyond it is not counted
 
 
@@ -29,6 +31,10 @@ class Pool:
     def __init__(self) -> None:
         self._held: dict[tuple[int, torch.dtype], list[Buffer]] = {}
         self._bytes = 0
+        self._unlock()
+        forks.anew(self._unlock)  # another thread may have held it when the process was forked
+
+    def _unlock(self) -> None:
         self._lock = threading.Lock()
 
     def take(self, *shape: int, dtype: torch.dtype) -> Tensor:
