@@ -4,7 +4,6 @@ bfloat16 and float16 have too few bits to add in: their sums, their pointwise eq
 states inside a sequence are float32, and what leaves the sequence is rounded once.
 """
 
-import functools
 from typing import NamedTuple
 
 import torch
@@ -49,7 +48,6 @@ def _found(call: Call) -> Precision:
 
 
 @torch.compiler.assume_constant_result
-@functools.cache
 def multiplies_halves() -> bool:
     """Whether this processor multiplies bfloat16; where it does not, such calls are widened."""
     return "avx512bf16" in (instructions() or ())
