@@ -24,7 +24,7 @@ from unrolled.tasks.wording import Said, padded
 from unrolled.text import Tokenizer, from_json, learn
 
 _FIELDS = {"network", "search", "tokenizer", "recurrent", "upper", "encoder"}
-_OWN = ("encoder", "shape", "levels", "channels", "memory", "encoder_dropout")
+_OWN = ("encoder", "shape", "levels", "fine", "channels", "memory", "encoder_dropout")
 _NETWORK = (
     *_OWN,
     *"embedding attention feeding start tied embedding_dropout memory_dropout head_dropout "
@@ -84,6 +84,7 @@ class Caption(Teller):
         embedding: int = 128,
         encoder: str = "cnn",
         levels: int = 4,
+        fine: bool = False,
         channels: int = 32,
         memory: int = 256,
         encoder_dropout: float = 0.0,
@@ -117,8 +118,8 @@ class Caption(Teller):
             layers: of the decoder.
             seed: of the first weights.
             embedding: E.
-            encoder, levels, channels, memory: as for `Captioner`; features given choose the encoder
-                of that name.
+            encoder, levels, fine, channels, memory: as for `Captioner`; features given choose the
+                encoder of that name.
             encoder_dropout: its `dropout`.
             attention, feeding, start, tied, embedding_dropout, memory_dropout, head_dropout,
                 label_smoothing, sampling: as for `Decoder`.
@@ -175,6 +176,7 @@ class Caption(Teller):
             "encoder": model.kind,
             "shape": list(model.shape),
             "levels": model.levels,
+            "fine": model.fine,
             "channels": model.channels,
             "memory": model.map.out_features,
             "encoder_dropout": model.dropout.p,
@@ -414,6 +416,7 @@ def _assembled(
         encoder=network["encoder"],
         shape=network["shape"],
         levels=network["levels"],
+        fine=network["fine"],
         channels=network["channels"],
         memory=memory,
         columns=columns,

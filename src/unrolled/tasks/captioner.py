@@ -42,11 +42,11 @@ class Pictures(NamedTuple):
 
 
 class Level(nn.Module):
-    """Half the height and width, more channels, and one residual block (He and others 2016)."""
+    """More channels, half the height and width, one residual block (He and others 2016)."""
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int, stride: int = 2):
         super().__init__()
-        self.down = nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False)
+        self.down = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.first = nn.BatchNorm2d(outputs)
         self.one = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.second = nn.BatchNorm2d(outputs)
@@ -54,7 +54,7 @@ class Level(nn.Module):
         self.third = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', H/2, W/2)."""
+        """(B, C, H, W) to (B, C', H/2, W/2), or as high and wide where the stride is 1."""
         x = functional.relu(self.first(self.down(x)))
         y = self.two(functional.relu(self.second(self.one(x))))
         return functional.relu(x + self.third(y))
@@ -68,6 +68,7 @@ class Captioner(nn.Module):
         encoder: a name in `ENCODERS`.
         shape: of an input: (C, H, W), or (S, F) of features.
         levels: of the network of convolutions: how often height and width are halved.
+        fine: whether a level of full size comes before: for images of few pixels.
         channels: of its first level; each further one has twice as many, up to eight times.
         memory: M, which the encoder's features are mapped to.
         columns: the layer that reads columns, C·H features each, for the encoder of that name.
@@ -84,6 +85,7 @@ class Captioner(nn.Module):
         encoder: str,
         shape: Sequence[int],
         levels: int,
+        fine: bool,
         channels: int,
         memory: int,
         columns: Recurrent | None = None,
@@ -103,13 +105,14 @@ class Captioner(nn.Module):
         if type(channels) is not int or not 1 <= channels <= 1024:
             raise UsageError("channels", expected="a whole number from 1 to 1024", got=channels)
         self.kind, self.shape = encoder, tuple(shape)
-        self.levels, self.channels = levels, channels
+        self.levels, self.fine, self.channels = levels, bool(fine), channels
         self.decoder, self.columns = decoder, columns
         self.network: Any = None
         if encoder == "cnn":
             widths = [channels * min(2**k, 8) for k in range(levels)]
-            before = [shape[0], *widths[:-1]]
-            self.network = nn.Sequential(*map(Level, before, widths))
+            before = [channels if fine else shape[0], *widths[:-1]]
+            first = [Level(shape[0], channels, stride=1)] if fine else []
+            self.network = nn.Sequential(*first, *map(Level, before, widths))
             features, size = widths[-1], [-(-n // 2**levels) for n in shape[1:]]
             self.grid = (size[0], size[1])
         elif encoder == "columns":

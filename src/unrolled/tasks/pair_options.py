@@ -60,6 +60,7 @@ CAPTION: dict[str, Any] = {
     "embedding": 128,
     "encoder": "cnn",
     "levels": 4,
+    "fine": False,
     "channels": 32,
     "memory": 256,
     "encoder_dropout": 0.0,
