@@ -358,6 +358,9 @@ def test_from_the_command_line(tmp_path, capsys):
     one = run("predict", model, tmp_path / "a" / "1.png", "--attention", picture)
     assert one.out.startswith("1.png\t")
     assert picture.read_bytes()[:4] == b"\x89PNG"
+    whole = tmp_path / "whole.png"
+    run("inspect", model, tmp_path / "a" / "1.png", "--topology", whole)
+    assert whole.read_bytes()[:4] == b"\x89PNG"
     rows = run("predict", model, tmp_path / "a", "--best", 2).out.splitlines()
     assert len(rows) == 80
     assert rows[0].startswith("0.png\t-")

@@ -99,6 +99,11 @@ def inspect(
     from unrolled.tasks.looking import look, looked_at
 
     task = tasks.load(model, which=which, device="cpu", backend=backend)
+    if task.name in ("translate", "caption"):
+        from unrolled.cli.said import topology as draw
+
+        draw(task, sources or (), topology, dark)
+        return
     most = {"count": count or (2000 if find else 16),
             "length": length or (100_000 if find else 2000)}  # fmt: skip
     if sources:
