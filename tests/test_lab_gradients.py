@@ -20,6 +20,7 @@ from unrolled.lab.clipping import exploding, train
 from unrolled.lab.problems import problem
 from unrolled.lab.reach import reach
 from unrolled.lab.reaching_picture import picture
+from unrolled.tasks.recipe import resolve
 
 TINY = {"steps": 12, "hidden": 4, "updates": 2, "batch": 8, "backend": "reference"}
 
@@ -171,6 +172,20 @@ def test_cells_are_looked_at_on_ones_own_data(unrolled, tmp_path):
     assert [row["key"]["phase"] for row in rows] == ["start", "trained"]
     assert len(rows[0]["gain"]) == 9  # eight rows of pixels
     assert rows[0]["gain"] != rows[1]["gain"]
+
+
+@pytest.mark.slow
+def test_texts_and_tags_are_looked_at_too(tmp_path):
+    (tmp_path / "a.txt").write_text("to be or not to be, that is the question. " * 60)
+    (tmp_path / "a.conll").write_text("a DET\ndog NOUN\nbarks VERB\n\n" * 40)
+    for name, options in (("a.txt", ["window=16"]), ("a.conll", ["crf=false"])):
+        source = str(tmp_path / name)
+        task = "language" if name == "a.txt" else "tag"
+        small = ["hidden=6", "layers=1", "epochs=1", "batch=4", "embedding=4", *options]
+        recipe = resolve(source, task=task, assignments=small)
+        found = gradients(Study(["gru"], sequences=2), source=source, recipe=recipe)
+        assert [row["phase"] for row in found.table()] == ["start", "trained"]
+        assert found.table()[0]["steps"] == (100 if task == "language" else 3)
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,7 @@ def test_the_command_writes_rows_a_table_and_a_picture(unrolled, tmp_path):
     [
         (["--tasks", "add"], "task: expected one of adding, copy, parity, pixels, got 'add'"),
         (["--cells", "lstn"], "Did you mean 'lstm'?"),
+        (["--cells", "gru,gru"], "each once, under a name of its own"),
         (["--steps", "ten"], "--steps: expected numbers, such as 10,20,40, got 'ten'"),
         (["--steps", "0"], "steps: expected whole numbers from 1"),
         (["--tasks", "adding", "--steps", "1"], "steps of adding: expected a whole number of at"),

@@ -102,6 +102,7 @@ def compare(
 
 
 def _table(found: Any) -> None:
+    from unrolled.lab.comparing_picture import named
     from unrolled.lab.paper import scale
 
     many = 100 if found.percent else 1
@@ -115,9 +116,8 @@ def _table(found: Any) -> None:
         return f"{value * many:{form}}" + ("" if width is None else f" ± {width * many:{form}}")
 
     typer.echo("")
-    figure = found.metric.replace("_", " ") + (" %" if found.percent else "")
     print_table(
-        [tr("cell"), tr("units"), tr("parameters"), tr("rate"), figure,
+        [tr("cell"), tr("units"), tr("parameters"), tr("rate"), named(found),
          tr("less that of {cell}", cell=rows[0]["cell"]), tr("seconds"), name],
         [[row["cell"], str(row["hidden"]), f"{row['parameters']:,}",
           "–" if row["lr"] is None else f"{row['lr']:g}",

@@ -6,7 +6,7 @@ one of an RNN does.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,19 @@ def title(cell: Any) -> str:
     if isinstance(cell, str):
         return cell.rpartition(":")[2] if ".py:" in cell else cell
     return traced(cell).name
+
+
+def titles(cells: Sequence[Any]) -> list[str]:
+    """What to call the cells, each by a name of its own.
+
+    Raises:
+        UsageError: two go by one name.
+    """
+    found = [title(cell) for cell in cells]
+    for name in found:
+        if found.count(name) > 1:
+            raise UsageError("cells", expected="each once, under a name of its own", got=name)
+    return found
 
 
 def digest(cell: Traced) -> str:

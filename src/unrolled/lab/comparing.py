@@ -168,7 +168,7 @@ def compare(
     rates = tuple(rates) or tuple(float(f"{recipe.training['lr'] * f:.3g}") for f in STEPS_OF_RATES)
     _checked(cells, rates, seeds, equal)
     own = [budget.traced(cell) for cell in cells]
-    names = titles(cells)
+    names = budget.titles(cells)
     _, dataset = build(source, _with(recipe, own[0]), data_dir=data_dir)
     if not len(dataset.valid) and len(rates) > 1:
         raise UsageError(
@@ -314,19 +314,6 @@ def _checked(cells: Any, rates: Any, seeds: Any, equal: Any) -> None:
         raise UsageError("seeds", expected="at least 1", got=repr(seeds))
     if equal not in EQUAL:
         raise UsageError("equal", expected=" or ".join(EQUAL), got=repr(equal))
-
-
-def titles(cells: Sequence[Any]) -> list[str]:
-    """What to call the cells, each by a name of its own.
-
-    Raises:
-        UsageError: two go by one name.
-    """
-    found = [budget.title(cell) for cell in cells]
-    for title in found:
-        if found.count(title) > 1:
-            raise UsageError("cells", expected="each once, under a name of its own", got=title)
-    return found
 
 
 def _headline(rows: list[dict[str, Any]]) -> tuple[str, bool]:

@@ -20,7 +20,7 @@ def picture(found: Comparison, style: Style) -> Any:
     many = 100 if found.percent else 1
     _rows(quality, found, [[many * v for v in c.values(found.metric).values()]
                            for c in found.contenders], style)  # fmt: skip
-    quality.set_xlabel(_named(found))
+    quality.set_xlabel(named(found))
     quality.set_title(
         tr("quality on the test part") if found.part == "test" else tr("quality on validation")
     )
@@ -75,7 +75,7 @@ def _tuning(axes: Any, found: Comparison, many: float, style: Style) -> None:
     axes.set_xscale("log")
     axes.set_xticks(every, [f"{rate:g}" for rate in every])
     axes.set_xticks([], minor=True)
-    axes.set(xlabel=tr("learning rate (the chosen one is large)"), ylabel=_named(found))
+    axes.set(xlabel=tr("learning rate (the chosen one is large)"), ylabel=named(found))
     axes.set_title(tr("tuning, on validation"))
     axes.grid(alpha=0.6, lw=0.5)
     axes.legend(loc="best")
@@ -98,7 +98,8 @@ def _memory(axes: Any, found: Comparison, style: Style) -> None:
     axes.set_xlim(0, 1.45 * axes.dataLim.x1)
 
 
-def _named(found: Comparison) -> str:
+def named(found: Comparison) -> str:
+    """The figure that cells are compared by, in words."""
     words = {
         "accuracy": tr("accuracy, %"),
         "micro_f1": tr("micro F1, %"),

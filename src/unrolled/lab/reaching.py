@@ -18,13 +18,14 @@ from unrolled.tasks.recipe import Recipe, build, resolve
 from unrolled.train import train
 
 from . import budget, clipping
-from .comparing import Bench, titles
+from .comparing import Bench
 from .learning import learn, network
 from .ledger import Ledger
 from .problems import HELD, TRAIN, problem
 from .reach import reach
 
 PHASES = ("start", "trained")
+PASSAGE = 100  # tokens of a text that are looked at together
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def gradients(
         _, data = build(source, first, data_dir=data_dir)
         bench = Bench(source, recipe, data, ledger, data_dir, say)
     rows = []
-    for cell, title in zip(study.cells, titles(study.cells), strict=True):
+    for cell, title in zip(study.cells, budget.titles(study.cells), strict=True):
         own = budget.traced(cell)
         if bench is None:
             facts, run = _memory(study, own)
@@ -213,14 +214,14 @@ def _memory(study: Study, cell) -> tuple[dict[str, Any], Looks]:
 def _data(bench: Bench, study: Study, cell) -> tuple[dict[str, Any], Looks]:
     """The same of a network that is trained on data."""
     hidden = bench.recipe.model["hidden"]
-    part = bench.dataset.valid if len(bench.dataset.valid) else bench.dataset.train
-    some = part.take(range(min(study.sequences, len(part)))).inputs
+    some = _examples(bench.dataset, study.sequences)
 
     def looks() -> Looks:
         task = bench.task(cell, hidden, study.seed)
 
         def layer() -> LayerTrace:
-            return look(task, some).layers[0]
+            seen = look(task, some).layers
+            return next(one for one in reversed(seen) if not one.one.direction)
 
         def trained() -> LayerTrace:
             settings = replace(bench.recipe.settings(), seed=study.seed)
@@ -231,6 +232,16 @@ def _data(bench: Bench, study: Study, cell) -> tuple[dict[str, Any], Looks]:
         yield "trained", trained
 
     return {"hidden": hidden, "source": bench.source, "recipe": bench.digest}, looks()
+
+
+def _examples(dataset: Any, count: int) -> Any:
+    """The first raw examples of the validation part: of a text as many passages of it."""
+    part = dataset.valid if len(dataset.valid) else dataset.train
+    if not hasattr(part, "take"):
+        starts = range(0, min(count * PASSAGE, len(part)), PASSAGE)
+        return [dataset.tokenizer.decode(part.ids[n : n + PASSAGE]) for n in starts]
+    some = part.take(range(min(count, len(part))))
+    return some.words if hasattr(some, "words") else some.inputs
 
 
 def _row(layer: LayerTrace, sequences: int) -> dict[str, Any]:

@@ -200,6 +200,7 @@ def memory(
     """
     plan, ledger = plan or Plan(), Ledger(out)
     say = say or (lambda line: None)
+    budget.titles(plan.cells)
     rows = []
     tests = {
         (task, steps): problem(task, steps, plan.images, plan.data_dir)

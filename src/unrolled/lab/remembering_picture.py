@@ -60,6 +60,7 @@ def _panel(axes: Any, found: Memory, task: str, limit: str, row: Any, style: Sty
         row["bar"], color=style.ink, lw=0.9, ls=":", label=tr("solved below it (filled marks)")
     )
     axes.set_xscale("log")
+    axes.set_xlim(tried[0] / 1.15, tried[-1] * 1.15)
     axes.set_xticks(tried, [str(n) for n in tried], minor=False)
     axes.set_xticks([], minor=True)
     axes.set_xlabel(tr("length T, steps"))
