@@ -104,7 +104,7 @@ def test_values_are_tomls_or_bare_words(text, value):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"preset": "notbook"}, "preset: expected one of conll2000, dates, digits, "),
+        ({"preset": "notbook"}, "preset: expected one of conll2000, copy, "),
         ({"assignments": ["hiden=3"]}, "Did you mean 'hidden'?"),
         ({"assignments": ["hidden"]}, "expected key=value, got 'hidden'"),
         ({"assignments": ["=3"]}, "expected key=value"),

@@ -14,6 +14,7 @@ from unrolled.data.batch import batches, bucketed
 from unrolled.data.show import one_hot, show
 from unrolled.errors import DataError, ModelError, ShapeError, UnrolledError, UsageError
 from unrolled.optimise import Settings
+from unrolled.runs import Run
 from unrolled.tasks.classify import Classify
 from unrolled.text import EOS
 
@@ -250,6 +251,34 @@ def test_vectors_from_a_file_are_taken_and_kept_until_they_are_learnt(tmp_path):
     assert not trained(0, 1)
     assert trained(2, 2)
     assert not trained(1, 2)
+
+
+@pytest.mark.parametrize(("freeze", "saves"), [(1, 1), (1, 3), (-1, 2)])
+def test_a_run_with_frozen_vectors_goes_on_to_the_same_bits(tmp_path, monkeypatch, freeze, saves):
+    """Cut while the vectors stand still, and after they have begun to move."""
+    vectors = written(tmp_path, "good 1 2 3\nbad -1 -2 -3\n재밌다 1 1 1\n", "v.txt")
+    data = small(tmp_path)
+    settings = Settings(epochs=3, batch=4, checkpoint_every=2)
+
+    def run(folder, **how):
+        task = Classify.for_dataset(data, hidden=4, embedding=str(vectors), freeze=freeze)
+        return train.train(task, data, settings, folder, progress=False, **how)
+
+    whole, save, done = run(tmp_path / "whole"), Run.save, []
+
+    def failing(self):
+        save(self)
+        done.append(1)
+        if len(done) == saves:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "save", failing)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut")
+    monkeypatch.setattr(Run, "save", save)
+    again = run(tmp_path / "cut", resume=True)
+    for name, value in whole.task.model.state_dict().items():
+        assert torch.equal(value, again.task.model.state_dict()[name]), name
 
 
 def test_unknown_labels_at_evaluation_are_named_with_their_line(tmp_path):

@@ -84,14 +84,16 @@ def begin(directory: Path, task: Any, run: Mapping[str, Any]) -> None:
     """Write what stays the same during a run: config.json and labels.json."""
     make_folder(directory)
     files.write(directory / LABELS, files.dump_json(list(task.labels)))
+    described = task.config()
     tokenizer = getattr(task, "tokenizer", None)
     if tokenizer is not None:
+        described.pop("tokenizer", None)  # a vocabulary may be larger than config.json may be
         table = files.dump_json(tokenizer.to_json(), indent=None)
         files.write(directory / TOKENIZER, table)
     config = {
         "format": FORMAT,
         "version": VERSION,
-        "task": task.config(),
+        "task": described,
         "run": dict(run),
         "software": {
             "unrolled": unrolled.__version__,

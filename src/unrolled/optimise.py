@@ -193,16 +193,30 @@ def moments(
     }
 
 
+def unmoved(optimizer: torch.optim.Optimizer, model: nn.Module, kind: str) -> list[str]:
+    """Names of the parameters that an optimizer with a memory has not moved: frozen so far."""
+    if not SLOTS[kind]:
+        return []
+    names = {id(p): name for name, p in model.named_parameters()}
+    learning = [p for group in optimizer.param_groups for p in group["params"]]
+    return [names[id(p)] for p in learning if p not in optimizer.state]
+
+
 def restore_moments(
     optimizer: torch.optim.Optimizer,
     model: nn.Module,
     kind: str,
     part: Callable[[str, Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]],
+    unmoved: Sequence[str] = (),
 ) -> None:
-    """Give `optimizer` back what `moments` took; `part(prefix, wanted)` yields checked tensors."""
+    """Give `optimizer` back what `moments` took; `part(prefix, wanted)` yields checked tensors.
+
+    Nothing is wanted of the parameters called `unmoved`: they have not had a gradient yet.
+    """
     names = {id(p): name for name, p in model.named_parameters()}
     learning = [p for group in optimizer.param_groups for p in group["params"]]
-    wanted = {names[id(p)]: p.detach().cpu() for p in learning}
+    places = [k for k, p in enumerate(learning) if names[id(p)] not in unmoved]
+    wanted = {names[id(learning[k])]: learning[k].detach().cpu() for k in places}
     counts = dict.fromkeys(wanted, torch.zeros(()))
     found = {
         slot: part(f"optimizer.{slot}", counts if slot == "step" else wanted)
@@ -211,7 +225,7 @@ def restore_moments(
     table = optimizer.state_dict()
     table["state"] = {
         place: {slot: found[slot][name].clone() for slot in SLOTS[kind]}
-        for place, name in enumerate(wanted)
+        for place, name in zip(places, wanted, strict=True)
     }
     optimizer.load_state_dict(table)
 

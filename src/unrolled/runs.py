@@ -4,6 +4,7 @@ Everything that decides a later bit is in one file, `resume.safetensors`; the lo
 length that this file records.
 """
 
+import hashlib
 import json
 import math
 import time
@@ -201,6 +202,7 @@ class Run:
             "best_step": self.best_step,
             "random": random_facts,
             "threads": self.threads,
+            "unmoved": optimise.unmoved(self.optimizer, self.task.model, self.settings.optimizer),
             "made_of": self._made_of(),
         }
         checkpoint.write_state(self.directory, tensors, facts)
@@ -253,7 +255,7 @@ class Run:
             place.waited += 1
 
     def _restore(self, state: checkpoint.State) -> None:
-        differing = _differing(state.facts.get("made_of"), self._made_of())
+        differing = _differing(_with_digest(state.facts.get("made_of")), self._made_of())
         if differing is not None:
             name, was, wanted_now = differing
             raise TrainingError(
@@ -267,6 +269,7 @@ class Run:
             self.best_step = int(state.facts["best_step"])
             self.threads = min(max(int(state.facts["threads"]), 1), MOST_THREADS)
             random_facts = state.facts["random"]
+            still = [str(name) for name in state.facts.get("unmoved", ())]
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the facts of {state.path} are broken", got=error) from None
         model = self.task.model
@@ -277,7 +280,9 @@ class Run:
             best = state.part("model" if now else "best", wanted)
             self.best = {name: value.to(self.device) for name, value in best.items()}
         if self.place.step:
-            optimise.restore_moments(self.optimizer, model, self.settings.optimizer, state.part)
+            optimise.restore_moments(
+                self.optimizer, model, self.settings.optimizer, state.part, still
+            )
         self.average.begun, self.average.count = self.place.averaging, self.place.averaged
         if self.average.count:
             learning = {name: value.detach().cpu() for name, value in model.named_parameters()}
@@ -297,7 +302,7 @@ class Run:
         settings = {k: v for k, v in self.settings.to_json().items() if k not in _FREE}
         data = {"name": self.dataset.name, **self.dataset.provenance}
         made_of = {"settings": settings, "task": self.task.config(), "data": data}
-        return json.loads(json.dumps(made_of))
+        return _with_digest(json.loads(json.dumps(made_of)))
 
     def _pass_time(self) -> None:
         now = time.monotonic()
@@ -311,6 +316,15 @@ class Run:
         figures |= {"valid/" + name: value for name, value in row.get("valid", {}).items()}
         for name, value in figures.items():
             self.board.add_scalar(name, value, row["step"])
+
+
+def _with_digest(made_of: Any) -> Any:
+    """The same, with the vocabulary's checksum in its place: it can be larger than a header."""
+    task = made_of.get("task") if isinstance(made_of, dict) else None
+    if not isinstance(task, dict) or not isinstance(task.get("tokenizer"), dict):
+        return made_of
+    whole = json.dumps(task["tokenizer"], sort_keys=True).encode()
+    return {**made_of, "task": {**task, "tokenizer": hashlib.sha256(whole).hexdigest()}}
 
 
 def _differing(was: Any, now: Any, name: str = "") -> tuple[str, str, str] | None:

@@ -14,6 +14,7 @@ from .reading import Parts
 
 STEPS = {"adding": 100, "parity": 32, "copy": 30}
 SYMBOLS, LENGTH = 8, 10  # of the copy test: what is to be kept, and how much of it
+COPIED = ("_", *"12345678", ">")  # its numbers as words: blank, symbols, signal
 _TRAIN, _TEST = 0, 1  # which part a draw is for
 
 
@@ -97,7 +98,7 @@ def parts(name: str, counts: tuple[int, int], steps: int | None, seed: int) -> P
             "copy as examples",
             expected="a test with one answer to a sequence: adding or parity",
             got="one with an answer to each step",
-            fix="Draw it with unrolled.data.generated.copy.",
+            fix="Train on it with: --task tag - or draw it with unrolled.data.generated.copy.",
         )
     draw = adding if name == "adding" else parity
 

@@ -14,6 +14,7 @@ from unrolled.errors import DataError, UsageError
 
 from .catalogue import DATASETS, Named, named
 from .download import obtain
+from .generated import COPIED, STEPS, copy
 from .sentences import Rows, Tagged, checked_column, read_rows_of
 from .splitting import share
 
@@ -56,12 +57,13 @@ def load_tagged(
     token: int | str | None = None,
     label: int | str | None = None,
     encoding: str = "utf-8",
+    steps: int | None = None,
 ) -> TaggedDataset:
     """Load tagged sentences by name, or a file or a folder of the user's.
 
     Args:
-        source: "conll2000", "ud-english-ewt", "ud-korean-gsd"; a file of CoNLL's columns or
-            CoNLL-U; or a folder with files that have train, dev and test in their names.
+        source: "conll2000", "ud-english-ewt", "ud-korean-gsd", "copy"; a file of CoNLL's columns
+            or CoNLL-U; or a folder with files that have train, dev and test in their names.
         data_dir: the folder with a named dataset's files.
         seed: of the split.
         valid: a fraction of the sentences, a number of them, 0, or a path; None is the part that
@@ -70,6 +72,7 @@ def load_tagged(
         token: the column of words, by number or CoNLL-U's name; None is the first, or the form.
         label: the column of tags; None is the last one, or upos.
         encoding: of the files.
+        steps: blanks between what is to be kept and the signal, in "copy"; None is 30.
 
     Raises:
         DataError: the data is missing, broken or not what it should be.
@@ -84,6 +87,14 @@ def load_tagged(
         >>> len(found.train), len(found.valid), len(found.test)
         (16, 2, 2)
     """
+    if str(source) == "copy":
+        others = {"data_dir": data_dir, "valid": valid, "test": test, "token": token}
+        for name, value in {**others, "label": label}.items():
+            if value is not None:
+                raise UsageError(f"{name}={value!r}", expected="none for copy", fix="Leave it out.")
+        return _copies(steps, seed)
+    if steps is not None:
+        raise UsageError(f"steps={steps!r}", expected="the dataset copy", got=str(source))
     token, label = checked_column(token, "token"), checked_column(label, "label")
     sums: dict[str, str] = {}
 
@@ -151,6 +162,30 @@ def read_tagged(path: str | Path, *, encoding: str = "utf-8") -> Rows:
         DataError: as `read_rows_of` raises it.
     """
     return read_rows_of(Path(path).expanduser(), encoding=encoding)
+
+
+def _copies(steps: int | None, seed: int) -> TaggedDataset:
+    """The copy test as sentences: symbols, blanks and a signal as words, the answers as tags."""
+    facts, length = named("copy"), STEPS["copy"] if steps is None else steps
+
+    def draw(part: int) -> Tagged:
+        inputs, answers = copy(facts.counts[part], length, seed, part)
+        words, tags = (
+            [[COPIED[number] for number in row] for row in rows.tolist()]
+            for rows in (inputs, answers)
+        )
+        return Tagged(words, tags, (), f"copy, {length} blanks, seed {seed}")
+
+    whole = draw(0)
+    numbers = np.arange(len(whole))
+    train, held = whole.take(numbers[facts.valid :]), whole.take(numbers[: facts.valid])
+    provenance = {
+        "source": whole.source,
+        "rule": "drawn anew",
+        "seed": seed,
+        "sizes": {"train": len(train), "valid": len(held)},
+    }
+    return TaggedDataset("copy", train, held, provenance, lambda: draw(1))
 
 
 def _files(

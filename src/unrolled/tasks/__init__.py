@@ -60,6 +60,11 @@ def load(
     name = saved.config["task"]["name"]
     if saved.tokenizer is not None:
         config["tokenizer"] = saved.tokenizer
+    elif name in ("language", "tag", "translate") and "tokenizer" not in config:
+        raise ModelError(
+            f"{saved.directory / checkpoint.TOKENIZER} is missing",
+            fix="Restore it from where the model was made.",
+        )
     if name not in TASKS:
         raise ModelError(
             f"{saved.directory / checkpoint.CONFIG} names a task that is not known",

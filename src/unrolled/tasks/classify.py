@@ -160,7 +160,7 @@ class Classify:
             "label_smoothing": self.label_smoothing,
             "class_weights": self.class_weights,
             "preparation": self.preparation.to_json(),
-            "encoder": reading.config_of(self.model.encoder),
+            "encoder": reading.config_of(self.model.encoder, self.freeze),
             "freeze": self.freeze,
             "recurrent": self.model.recurrent.config(),
         }

@@ -106,9 +106,12 @@ def encoder_from(config: Any) -> nn.Module | None:
     return None if config is None else from_config(config)
 
 
-def config_of(encoder: Any) -> dict[str, Any] | None:
-    """What rebuilds an encoder, as plain JSON."""
-    return None if encoder is None else encoder.config()
+def config_of(encoder: Any, freeze: int = 0) -> dict[str, Any] | None:
+    """What rebuilds an encoder, as plain JSON; the same in every epoch of a run."""
+    if encoder is None:
+        return None
+    config = encoder.config()
+    return {**config, "frozen": freeze < 0} if freeze and "frozen" in config else config
 
 
 def keep(encoder: Any, frozen: bool) -> None:

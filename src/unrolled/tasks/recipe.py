@@ -136,6 +136,7 @@ SENTENCES: dict[str, Any] = {
     "valid": None,
     "test": None,
     "encoding": "utf-8",
+    "steps": None,
 }
 VECTORS: dict[str, Any] = {
     name: default

@@ -62,7 +62,9 @@ class Tag:
 
     def __init__(self, tagger: Tagger, reader: Reader, labels: Sequence[str]):
         self.model, self.reader, self.labels = tagger, reader, list(labels)
+        self.tokenizer = reader  # what the model directory keeps of it
         self.numbers = {label: k for k, label in enumerate(self.labels)}
+        self.strange: dict[str, int] = {}  # tags of other parts that the model does not know
         self.spans = spans.are_spans(self.labels)
         self.bioes = any(spans.marks(label)[0] in ("E", "S") for label in self.labels)
 
@@ -267,7 +269,18 @@ class Tag:
         rows = [split.tags[i] for i in index]
         if self.bioes:
             rows = [spans.rewritten(row, "bioes") for row in rows]
-        return [[self.numbers.get(tag, -1) for tag in row] for row in rows]
+        return [[self._number(tag) for tag in row] for row in rows]
+
+    def _number(self, tag: str) -> int:
+        """The tag's number; one that the model does not know gets one below -1, which is padding.
+
+        It keeps its name: of a span whose tag was never learnt, type and ends still count.
+        """
+        number = self.numbers.get(tag)
+        return -2 - self.strange.setdefault(tag, len(self.strange)) if number is None else number
+
+    def _tag(self, number: int) -> str:
+        return self.labels[number] if number >= 0 else list(self.strange)[-2 - number]
 
     @staticmethod
     def count(split: Tagged, size: int) -> int:
@@ -317,7 +330,10 @@ class Tag:
         assert targets is not None  # whoever calls has looked
         if self.model.chain is None:
             flat = functional.cross_entropy(
-                scores.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="sum"
+                scores.flatten(0, 1),
+                targets.flatten().clamp_min(-1),
+                ignore_index=-1,
+                reduction="sum",
             )
             return flat, int((targets >= 0).sum())
         steps = torch.arange(targets.shape[1], device=targets.device)
@@ -331,7 +347,7 @@ class Tag:
 
     @torch.no_grad()
     def evaluate(self, parts: Iterable[Words]) -> dict[str, Any]:
-        """Accuracy and loss a word, of spans F1 too; tags that the model does not know are wrong.
+        """Accuracy and loss a word, of spans F1 too; tags that the model does not know are missed.
 
         Returns:
             `accuracy`, `loss`, `unknown` (words whose true tag the model does not know),
@@ -361,8 +377,7 @@ class Tag:
                 unknown += int((~known).sum())
                 np.add.at(confusion, (truth[known], guess[known]), 1)
                 if self.spans:
-                    # a tag that is not known marks a span of its own kind
-                    gold.append([self.labels[k] if k >= 0 else "B-?" for k in truth])
+                    gold.append([self._tag(k) for k in truth.tolist()])
                     said.append([self.labels[k] for k in guess])
         self.model.train(training)
         figures = {
