@@ -227,6 +227,19 @@ class TestCommand:
             assert ran.err.count("\n") == 1
         assert not (tmp_path / "v").exists()
 
+    def test_a_language_model_starts_from_the_directory(self, learnt, unrolled, corpus, tmp_path):
+        vectors = learnt.save(tmp_path / "v")
+        ran = unrolled(
+            "train", corpus, "--task", "language", "--level", "words", "--out", tmp_path / "m",
+            "--embedding", vectors, "--hidden", 8, "--epochs", 1, "--lr", 0, "--window", 8,
+        )  # fmt: skip
+        assert ran.code == 0, ran.err
+        model = tasks.load(tmp_path / "m")
+        at = [model.tokenizer.numbers[word] for word in ("cow", "ship", "배")]
+        rows = model.model.embedding.weight[at].detach().numpy()
+        wanted = np.stack([learnt.vectors[word] for word in ("cow", "ship", "배")])
+        np.testing.assert_allclose(rows / rows[0, 0], wanted / wanted[0, 0], rtol=1e-4)
+
     @pytest.mark.parametrize("task", ["classify", "tag"])
     def test_a_task_starts_from_the_directory(self, task, learnt, unrolled, tmp_path):
         vectors = learnt.save(tmp_path / "v")

@@ -23,7 +23,7 @@ from unrolled.layers import Recurrent
 from unrolled.messages import tr
 from unrolled.tasks.next_token import NextToken
 from unrolled.tasks.sampling import Taste, Writer
-from unrolled.text import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer, from_json
+from unrolled.text import BOS, EOS, PAD, SPECIAL, UNK, Tokenizer, from_json, read_vectors
 
 States = dict[str, Tensor]
 _FIELDS = {"window", "tokenizer", "recurrent", "network"}
@@ -100,7 +100,8 @@ class Language:
             layers: L.
             seed: of the first weights.
             window: T.
-            embedding: E, or "one-hot".
+            embedding: E, "one-hot", or a file of word vectors (or a model directory of them) that
+                the embedding starts from.
             tied, softmax, cutoffs, embedding_dropout, input_dropout, head_dropout: as for
                 `NextToken`.
             options: further options of `Recurrent`.
@@ -109,17 +110,21 @@ class Language:
             UsageError, CellError, BackendError: a value that it cannot have.
         """
         size, one_hot = len(dataset.tokenizer), embedding == "one-hot"
-        if not one_hot and (type(embedding) is not int or embedding < 1):
+        given = read_vectors(embedding) if isinstance(embedding, str) and not one_hot else None
+        if not one_hot and given is None and (type(embedding) is not int or embedding < 1):
             raise UsageError(
-                "embedding", expected="a number of features, or 'one-hot'", got=repr(embedding)
+                "embedding",
+                expected="a number of features, 'one-hot' or a file of vectors",
+                got=repr(embedding),
             )
+        wide = given.size if given is not None else embedding
         order = None
         if softmax == "adaptive":
             counts = np.bincount(dataset.train.ids, minlength=size)
             order = np.argsort(-counts, kind="stable").tolist()
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            width = size if one_hot else int(embedding)
+            width = size if one_hot else int(wide)
             network = NextToken(
                 Recurrent(cell, width, hidden, layers, **options),
                 size,
@@ -132,6 +137,8 @@ class Language:
                 input_dropout=input_dropout,
                 head_dropout=head_dropout,
             )
+        if given is not None:
+            network.start_from(*given.rows(dataset.tokenizer.tokens))
         return cls(network, dataset.tokenizer, window)
 
     def config(self) -> dict[str, Any]:

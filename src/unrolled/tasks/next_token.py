@@ -6,6 +6,7 @@ B batch, T time, E features of an embedded token, H units, V tokens of the vocab
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -115,6 +116,19 @@ class NextToken(nn.Module):
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
             nn.init.zeros_(self.head.bias)
             self.head.weight = self.embedding.weight
+
+    def start_from(self, rows: np.ndarray, known: np.ndarray) -> None:
+        """Begin with other vectors: rows (V, E), of which those at `known` bool (V) are given.
+
+        They are brought to the spread of the embedding's own random start, as a tied softmax
+        needs it.
+        """
+        if self.embedding is None or not known.any():
+            return
+        weight = self.embedding.weight
+        given = torch.from_numpy(rows[known]).to(weight.dtype)
+        with torch.no_grad():
+            weight[torch.from_numpy(known)] = given * (weight.std() / given.std().clamp_min(1e-12))
 
     def config(self) -> dict[str, Any]:
         """What rebuilds it beside the layers and V, as plain JSON."""
