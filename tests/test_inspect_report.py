@@ -85,19 +85,35 @@ def test_files_that_are_asked_for_are_written(model, unrolled, tmp_path):
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def opened(page, folder):
+    """What a browser complains of when it opens a page, and a screenshot of it."""
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+               "--log-level=0", f"--user-data-dir={folder / 'profile'}",
+               "--window-size=1100,900", f"--screenshot={folder / 'shot.png'}",
+               page.as_uri()]  # fmt: skip
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    shot = np.asarray(Image.open(folder / "shot.png").convert("L"))
+    return [line for line in ran.stderr.splitlines() if "CONSOLE" in line], shot
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 def test_the_report_opens_in_a_browser_without_a_complaint(tmp_path):
     layer = Recurrent("lstm", 3, 5, backend="reference")
     page = save_report(trace(layer, torch.randn(2, 6, 3)), tmp_path / "report.html")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-               "--log-level=0", f"--user-data-dir={tmp_path / 'profile'}",
-               "--window-size=1100,900", f"--screenshot={tmp_path / 'shot.png'}",
-               page.as_uri()]  # fmt: skip
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in ran.stderr
-    shot = np.asarray(Image.open(tmp_path / "shot.png").convert("L"))
+    complaints, shot = opened(page, tmp_path)
+    assert not complaints
     assert shot.std() > 10  # something is drawn
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+@pytest.mark.parametrize(
+    "body", ["<script>console.error('no')</script>", "<script>nothing.there()</script>"]
+)
+def test_a_complaint_of_the_browser_is_seen(body, tmp_path):
+    (tmp_path / "page.html").write_text(f"<!doctype html>{body}", encoding="utf-8")
+    assert opened(tmp_path / "page.html", tmp_path)[0]
 
 
 def test_looking_at_the_loss_against_a_label(model, unrolled):

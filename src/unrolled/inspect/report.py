@@ -43,7 +43,7 @@ h3{font-size:1rem}img{max-width:100%;height:auto;display:block;margin:.6rem 0}
 img.dark{display:none}
 @media (prefers-color-scheme:dark){img.dark{display:block}img.light{display:none}}
 @media print{img.dark{display:none!important}img.light{display:block!important}}
-table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto}
+table{border-collapse:collapse;font-size:.9rem;display:block;overflow-x:auto;margin:.6rem 0 1rem}
 td,th{padding:.2rem .7rem;border-bottom:1px solid var(--faint);text-align:right}
 td:first-child,th:first-child{text-align:left}
 p.shaded{line-height:1.8;font-family:ui-monospace,"DejaVu Sans Mono",monospace;
