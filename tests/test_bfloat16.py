@@ -6,10 +6,13 @@ measured in that unit, against its largest value and, in the mean of squares, ag
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from held import DOUBLE, a_pair, compiled_with, finite, results
 from near import assert_same_bits
+from random_cells import random_cells
 from unrolled.cells import find, names
 from unrolled.engine import precision
 from unrolled.layers import GRU, LSTM, RNN, Recurrent
@@ -101,6 +104,17 @@ def test_options(name):
     options = {**OPTIONS, "zoneout": 0.3, "bidirectional": True}
     hold(find(name), 4, 3, 5, 9, 2, lengths=[4, 0, 2], **options)
     hold(find(name), 4, 3, 5, 9, 2, lengths=[4, 0, 2], training=False, **options)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, suppress_health_check=list(HealthCheck), deadline=None)
+@given(random_cells(), st.integers(1, 5), st.integers(0, 7), st.integers(1, 2))
+def test_random_cells(cell, steps, batch, layers):
+    reference, ours = a_pair(cell, 3, 6, layers, dtype=HALF, spread=0.1)
+    x = torch.randn(batch, steps, 3).to(HALF)
+    call = {"observe": tuple(cell.trace().graph.outputs), "rounded": HALF}
+    expected, got = results(reference, x.to(DOUBLE), **call), results(ours, x, **call)
+    assert_near_in_bfloat16(expected, got, MOST_AT_A_KINK)
 
 
 @pytest.mark.parametrize("shape", [(9, 100, 5, 40), (40, 1, 7, 33)])
