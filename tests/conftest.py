@@ -31,6 +31,7 @@ class NetworkBlocked(RuntimeError):
 
 def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=1997, help="the seed that every test starts from")
+    parser.addoption("--cells", type=int, default=1000, help="random cells of the slow campaign")
 
 
 def pytest_report_header(config):

@@ -195,3 +195,18 @@ def test_a_paper_is_said_in_a_few_words():
 )
 def test_accents_of_tex_become_letters(author, said):
     assert family(author) == said
+
+
+def test_a_cell_of_a_file_trains_on_c_and_its_model_needs_the_file_no_more(
+    unrolled, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert unrolled("cells", "new", "Mine").code == 0
+    small = ("--set", "epochs=1", "--set", "hidden=8")
+    ran = unrolled("train", "digits", "--cell", "mine.py:Mine", "--out", "mine", *small)
+    assert ran.code == 0, ran.err
+    assert "backend: c" in ran.out
+    (tmp_path / "mine.py").unlink()
+    evaluated = unrolled("eval", "mine")
+    assert evaluated.code == 0, evaluated.err
+    assert evaluated.out.splitlines()[-1] in ran.out

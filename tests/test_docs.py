@@ -83,6 +83,14 @@ def test_examples_in_python_run(path, tmp_path, monkeypatch):
         exec(compile(block, path.name, "exec"), scope)  # noqa: S102  the document's own code
 
 
+def test_the_c_of_the_documents_is_what_is_emitted(unrolled):
+    emitted = unrolled("cells", "show", "mingru", "--stage", "c").out
+    lines = {line.strip() for line in emitted.splitlines()}
+    shown = blocks(ROOT / "docs" / "engine.md", "c")
+    assert shown
+    assert not [line for block in shown for line in block.splitlines() if line not in lines]
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_links_lead_somewhere(path):
     text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.M)

@@ -57,11 +57,21 @@ def test_random_cells(cell, steps, batch, layers):
 
 
 @pytest.mark.slow
-@settings(max_examples=1000, suppress_health_check=list(HealthCheck), deadline=None)
-@given(random_cells(), st.integers(1, 5), st.integers(0, 7), st.integers(1, 3))
-def test_a_thousand_random_cells(cell, steps, batch, layers):
-    with compiled_with("-O0"):
+@pytest.mark.timeout(0)
+def test_many_random_cells(request):
+    """1,000, or as many as are asked for: `pytest --cells 5000 tests/test_engine_campaign.py`."""
+
+    @settings(
+        max_examples=request.config.getoption("cells"),
+        suppress_health_check=list(HealthCheck),
+        deadline=None,
+    )
+    @given(random_cells(), st.integers(1, 5), st.integers(0, 7), st.integers(1, 3))
+    def held(cell, steps, batch, layers):
         hold(cell, steps, batch, 3, 6, layers, slack=64)
+
+    with compiled_with("-O0"):
+        held()
 
 
 def test_a_wrong_gradient_would_be_seen():

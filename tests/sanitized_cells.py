@@ -1,0 +1,66 @@
+"""The emitted C of cells under AddressSanitizer and UndefinedBehaviorSanitizer, in odd shapes.
+
+A read or write beyond a buffer, and whatever C leaves undefined, ends the run with the line of C.
+Buffers are as large as they were asked for: no rounding hides an overrun.
+
+    python tests/sanitized_cells.py [CELL ...]
+"""
+
+import os
+import subprocess
+import sys
+
+FLAGS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+LENGTHS = [6, 1, 3, 0, 2, 6, 5]
+
+
+def preloaded(path):
+    """This environment, with the sanitizer's library before all others."""
+    found = subprocess.run(
+        [path, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    )
+    return {
+        **os.environ,
+        "LD_PRELOAD": found.stdout.strip(),
+        "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    }
+
+
+def inside(cells):
+    """Hold each cell against the reference, its C sanitized."""
+    import torch
+
+    from held import compiled_with, hold
+    from test_engine_cells import SHAPES, of
+    from unrolled.cells import find
+    from unrolled.engine import compiled
+
+    compiled.POOL.take = lambda *shape, dtype: torch.empty(shape, dtype=dtype)
+    torch.set_num_threads(2)
+    with compiled_with(*FLAGS):
+        for name in cells:
+            torch.manual_seed(0)
+            for steps, batch, inputs, units, layers in SHAPES:
+                hold(of(name, units), steps, batch, inputs, units, layers)
+            for dtype in (torch.float32, torch.float64):
+                call = {"lengths": LENGTHS, "bidirectional": True, "with_state": True}
+                hold(of(name, 17), 6, 7, 5, 17, 2, dtype=dtype, **call)
+            observe = tuple(find(name).trace().graph.outputs)
+            hold(of(name, 33), 5, 9, 3, 33, 1, observe=observe, training=False)
+            print(name, flush=True)
+
+
+def main(arguments):
+    if arguments[:1] == ["--inside"]:
+        inside(arguments[1:])
+        return 0
+    from unrolled.cells import names
+    from unrolled.engine.compiler import compiler
+
+    words = [sys.executable, __file__, "--inside", *(arguments or names())]
+    return subprocess.run(words, env=preloaded(compiler().path), check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
