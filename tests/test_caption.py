@@ -361,6 +361,7 @@ def test_from_the_command_line(tmp_path, capsys):
     whole = tmp_path / "whole.png"
     run("inspect", model, tmp_path / "a" / "1.png", "--topology", whole)
     assert whole.read_bytes()[:4] == b"\x89PNG"
+    assert "gradients" in run("inspect", model, tmp_path / "a" / "1.png").out
     rows = run("predict", model, tmp_path / "a", "--best", 2).out.splitlines()
     assert len(rows) == 80
     assert rows[0].startswith("0.png\t-")

@@ -99,11 +99,6 @@ def inspect(
     from unrolled.tasks.looking import look, looked_at
 
     task = tasks.load(model, which=which, device="cpu", backend=backend)
-    if task.name in ("translate", "caption"):
-        from unrolled.cli.said import topology as draw
-
-        draw(task, sources or (), topology, dark)
-        return
     most = {"count": count or (2000 if find else 16),
             "length": length or (100_000 if find else 2000)}  # fmt: skip
     if sources:
@@ -258,9 +253,18 @@ def _facts(seen, parts=None) -> dict[str, Any]:
             {**asdict(u), "steps": None if u.steps == float("inf") else u.steps}
             for u in ranked(layer)
         ]
-    facts = {"ids": seen.ids, "answers": seen.answers, "about": seen.about, "layers": rows}
+    facts: dict[str, Any] = {
+        "ids": seen.ids,
+        "answers": seen.answers,
+        "about": seen.about,
+        "layers": rows,
+    }
     if seen.told:
         facts |= {"tokens": seen.tokens, "told": _without_nan(seen.told)}
+    if seen.said:
+        facts["said"] = [
+            {"pieces": list(one.pieces), "probability": list(one.probability)} for one in seen.said
+        ]
     if parts is not None:
         facts["why"] = {"method": parts.method, "score": float(parts.score[0]),
                         "empty": float(parts.empty[0])}  # fmt: skip
@@ -274,15 +278,20 @@ def _without_nan(told: dict[str, list[list[Any]]]) -> dict[str, list[list[Any]]]
 
 def _topology(seen, example: int, style):
     from unrolled.inspect.pictures import topology
+    from unrolled.inspect.pictures.saying import saying
 
+    if seen.said:
+        return saying(seen.said[example].parts, style)
     return topology(seen, style, example)
 
 
 def _drawing(seen, layer, parts, example: int):
     """From a style to the picture of what the command shows."""
     from unrolled.inspect import pictures
+    from unrolled.inspect.pictures.attention import attention
 
     size, tokens = int(seen.lengths[example]), seen.tokens[example]
+    said = seen.said[example] if seen.said else None
     if parts is not None:
         title, values = parts.said(), parts.parts[0, :size]
         if seen.x_gradient is not None and parts.features is not None:
@@ -293,6 +302,9 @@ def _drawing(seen, layer, parts, example: int):
         )
     if "likeliest" in seen.told:
         return lambda style: pictures.surprise(seen, style, example)
+    if said is not None and said.looked is not None:
+        return lambda style: attention(said.looked, said.read, said.pieces, style)
+    tokens = seen.tokens_of(layer)[example]
     return lambda style: pictures.values(layer, style, example, tokens)
 
 

@@ -28,6 +28,9 @@ def read(
         DataError: a file is missing or broken.
         UsageError: there is nothing in it.
     """
+    from unrolled.cli.said import images
+    from unrolled.data.parallel import read_sentences
+
     rows: list[Any] = []
     ids: list[str] = []
     tags: list[list[str]] | None = None
@@ -36,6 +39,13 @@ def read(
         if task.name == "language":
             text = _text(source)
             some, names = [_cut(task, text, length)], [_named(source)]
+        elif task.name == "translate":
+            lines = read_sentences(Path(source).expanduser()) if _is_file(source) else [source]
+            some = [line for line in lines if line.strip()]
+            names = [f"{_named(source)}:{k + 1}" for k in range(len(some))]
+        elif task.name == "caption":
+            shown = images(task, source)
+            some, names = shown.inputs, list(shown.ids)
         elif task.name == "tag":
             part = _sentences(source)
             some = [words[:length] for words in part.words]

@@ -79,13 +79,9 @@ def describe(
         UsageError: there is no input, or options cannot go together.
         DataError: an image cannot be read, or a file written.
     """
-    from unrolled.data.captions import read_pictures
-
     if source is None:
         raise UsageError("INPUT", expected="an image, a folder or a tar", got="nothing")
-    shape = task.model.shape
-    size, colour = ((shape[1], shape[2]), shape[0] == 3) if len(shape) == 3 else (None, None)
-    found = read_pictures(Path(source).expanduser(), size=size, colour=colour)
+    shape, found = task.model.shape, images(task, source)
     rows = list(zip(found.ids, task.predict(found.inputs, **how), strict=True))
     if attention is not None:
         first = rows[0][1][0]
@@ -94,6 +90,19 @@ def describe(
         else:
             _draw_on(found.inputs[0], first, task.model.grid, attention)
     told(rows, out, as_json, named=True)
+
+
+def images(task: Any, source: str) -> Any:
+    """Images, or features, as a captioning task takes them.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    from unrolled.data.captions import read_pictures
+
+    shape = task.model.shape
+    size, colour = ((shape[1], shape[2]), shape[0] == 3) if len(shape) == 3 else (None, None)
+    return read_pictures(Path(source).expanduser(), size=size, colour=colour)
 
 
 def chosen(
@@ -178,60 +187,6 @@ def _draw_on(image: Any, said: Any, grid: tuple[int, int], path: str) -> None:
     data = png(lambda style: looks(image, weights, said.pieces, style), Style())
     written(Path(path).expanduser(), data)
     typer.echo(tr("picture: {path}", path=path), err=True)
-
-
-def topology(task: Any, sources: Sequence[str], path: str | None, dark: bool) -> None:
-    """Draw the network of `task`, unrolled over the first input and what it says of it.
-
-    Args:
-        task: that says things.
-        sources: a text's file, or an image; nothing draws the network for an input of its own.
-        path: where to draw.
-        dark: for a dark screen.
-
-    Raises:
-        UsageError: there is no path or no input.
-        DataError: the input cannot be read, or the picture written.
-    """
-    from unrolled.inspect.pictures import Style, png
-    from unrolled.inspect.pictures.saying import Parts, saying
-    from unrolled.inspect.tables import written
-
-    if path is None:
-        raise UsageError(
-            f"inspect of a model of the task {task.name}",
-            expected="--topology FILE.png",
-            got="nothing that it can show yet",
-            fix="See where it looks with: unrolled predict MODEL INPUT --attention FILE.png",
-        )
-    if not sources:
-        raise UsageError("INPUT", expected="a text or an image", got="nothing")
-    decoder = task.model.decoder
-    if task.name == "caption":
-        from unrolled.data.captions import read_pictures
-
-        shape = task.model.shape
-        size, colour = ((shape[1], shape[2]), shape[0] == 3) if len(shape) == 3 else (None, None)
-        found = read_pictures(Path(sources[0]).expanduser(), size=size, colour=colour)
-        said, reader, layer = task.predict(found.inputs[:1])[0][0], task.model.kind, None
-        layer = task.model.columns
-        read = said.read[: task.model.grid[1]] if layer is not None else [tr("image")]
-    else:
-        said = task.predict(_lines(sources[0], "utf-8")[:1])[0][0]
-        layer = task.model.encoder
-        reader, read = layer.cell.name, said.read
-    parts = Parts(
-        read,
-        said.pieces,
-        reader if layer is None else layer.cell.name,
-        decoder.recurrent.cell.name,
-        both=layer is not None and layer.bidirectional,
-        recurrent=layer is not None,
-        looks=decoder.attention is not None,
-        start=decoder.start,
-    )
-    data = png(lambda style: saying(parts, style), Style(dark))
-    typer.echo(str(written(Path(path).expanduser(), data)))
 
 
 def measured(task: Any, part: str, count: int, metrics: Any, as_json: bool) -> None:

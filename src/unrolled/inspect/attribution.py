@@ -93,8 +93,14 @@ class Scored:
     ):
         self.module, self.run, self.score, self.rows = module, run, score, rows
         layers = recurrent_layers(module)
-        with torch.no_grad(), _evaluating(module), reading(module, only) as reads:
-            run(torch.arange(rows))
+        ran: list[nn.Module] = []
+        hooks = [m.register_forward_pre_hook(lambda m, _: ran.append(m)) for m in layers.values()]
+        try:
+            with torch.no_grad(), _evaluating(module), reading(module, only) as reads:
+                run(torch.arange(rows))
+        finally:
+            for hook in hooks:
+                hook.remove()
         if len(reads) != 1:
             raise UsageError(
                 "what was looked at",
@@ -102,8 +108,7 @@ class Scored:
                 got=f"{len(reads)} calls",
             )
         self.read = reads[0].detach()
-        name = next(iter(layers)) if only is None else only
-        self.layer = layers[name]
+        self.layer = ran[0] if only is None else layers[only]
 
     def __call__(self, read: Tensor, rows: Tensor) -> Tensor:
         """Scores (N) with `read` (N, T, I) in the place of what the layer would read."""

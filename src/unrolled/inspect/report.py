@@ -20,9 +20,12 @@ from .bptt import Truncation, truncations, walk, walk_text
 from .finder import Follower
 from .flows import Flow, flow, lyapunov
 from .memory import by_way, statistics, units
+from .pictures.attention import attention
+from .pictures.saying import saying
 from .pictures.style import Style, missing_font, png
 from .shade import for_page
 from .sharing import Share, shares
+from .spoken import Spoken
 from .tables import written
 from .traces import LayerTrace, Trace
 from .walking import as_text, step_walk
@@ -138,8 +141,13 @@ def _sections(
     if followed is not None:
         yield from _followed(followed)
     yield from _told(trace, b)
+    if trace.said:
+        yield from _said(trace.said[b])
     yield _heading(tr("The network, folded and unrolled"))
-    yield _picture(lambda s: pictures.topology(trace, s, b), tr("the network"))
+    if trace.said:
+        yield _picture(lambda s: saying(trace.said[b].parts, s), tr("the network"))
+    else:
+        yield _picture(lambda s: pictures.topology(trace, s, b), tr("the network"))
     yield _heading(tr("How far gradients reach"))
     for f in flows:
         yield _paragraph(f.said())
@@ -223,6 +231,19 @@ def _told(trace: Trace, b: int):
         yield _table(head, rows)
 
 
+def _said(one: Spoken):
+    """What was said, how sure each piece was, and where was looked for it."""
+    yield _heading(tr("What it said"))
+    rows = [
+        [piece, f"{100 * sure:.1f} %"]
+        for piece, sure in zip(one.pieces, one.probability, strict=True)
+    ]
+    yield _table([tr("token"), tr("probability")], rows[:MOST_ROWS])
+    if one.looked is not None:
+        drawn = partial(attention, one.looked, one.read, one.pieces)
+        yield _picture(drawn, tr("attention: each step looks at every place"))
+
+
 def _looked_at(trace: Trace, attributions: Sequence[Attribution], b: int):
     length, tokens = int(trace.lengths[b]), trace.tokens[b]
     real = trace.x_gradient is not None and trace.x.ndim == 3
@@ -252,10 +273,14 @@ def _looked_at(trace: Trace, attributions: Sequence[Attribution], b: int):
 
 
 def _chosen(trace: Trace) -> list[LayerTrace]:
-    """The first call of each layer, the lowest ones where there are many."""
-    return list({layer.title: layer for layer in reversed(trace.layers)}.values())[::-1][
-        :MOST_LAYERS
-    ]
+    """The first call of each layer; of many the lowest, as many of an encoder as of its decoder."""
+    every = list({layer.title: layer for layer in reversed(trace.layers)}.values())[::-1]
+    heights: dict[str, int] = {}
+    ranked = []
+    for place, layer in enumerate(every):
+        height = heights[layer.one.name] = heights.get(layer.one.name, -1) + 1
+        ranked.append((height, place))
+    return [every[place] for place in sorted(p for _, p in sorted(ranked)[:MOST_LAYERS])]
 
 
 def _exponents(layers: list[LayerTrace], flows: list[Flow], b: int):
@@ -272,7 +297,7 @@ def _exponents(layers: list[LayerTrace], flows: list[Flow], b: int):
 
 def _of_layer(layer: LayerTrace, trace: Trace, b: int):
     yield _heading(f"{layer.title}: {layer.traced.name}")
-    tokens = trace.tokens[b]
+    tokens = trace.tokens_of(layer)[b]
     yield _picture(lambda s: pictures.values(layer, s, b, tokens), tr("gates and states"))
     yield _picture(lambda s: pictures.gates(layer, s), tr("distributions"))
     rows = []

@@ -19,9 +19,10 @@ from ..engine.traced import Traced
 from ..errors import ShapeError, UsageError
 from ..layers import Recurrent
 from ..layers.stack import Stack
-from . import words
+from . import spoken, words
 from .adjoint import Adjoint, Values
 from .record import Pass, recording, recurrent_layers
+from .spoken import Spoken
 
 
 class LayerTrace:
@@ -38,6 +39,7 @@ class LayerTrace:
     def __init__(self, one: Pass, direct: dict[str, Tensor] | None):
         self.one, self.direct, self.traced = one, direct, one.traced
         self.title = one.title
+        self.tokens: list[list[str]] | None = None  # where they are not those of the trace
 
     def __repr__(self) -> str:
         return f"<{self.title}: {self.traced.name}, {', '.join(self.names)}>"
@@ -146,6 +148,7 @@ class Trace:
             `read_gradient` ∂L/∂ of it. None where it was not one batch of sequences.
         told: what a task says of each step, name → a list of values for each sequence.
         joiner: what stands between two tokens where they are written in a row.
+        said: of a network that says things, what it said of each sequence.
     """
 
     layers: list[LayerTrace]
@@ -163,6 +166,7 @@ class Trace:
     read_gradient: np.ndarray | None = None
     told: dict[str, list[list[Any]]] = field(default_factory=dict)
     joiner: str = " "
+    said: list[Spoken] = field(default_factory=list)
 
     def __getitem__(self, title: str) -> LayerTrace:
         """A layer by its title, such as `l0` or `l1_reverse`; its first call where there are more.
@@ -181,6 +185,10 @@ class Trace:
         """T."""
         return self.layers[0].one.steps
 
+    def tokens_of(self, layer: LayerTrace) -> list[list[str]]:
+        """What stands at each step of a layer, for each sequence."""
+        return self.tokens if layer.tokens is None else layer.tokens
+
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it by name: `l0.f`, `l0.d_c` (∂L/∂c), `x`, `lengths`, `ids`, `tokens`; what the
         lowest layer read and its gradient, where x is numbers of tokens; and what a task told."""
@@ -189,6 +197,7 @@ class Trace:
             "lengths": self.lengths,
             "ids": np.array(self.ids, dtype=str),
             "tokens": np.array([row + [""] * (self.steps - len(row)) for row in self.tokens], str),
+            **spoken.arrays(self.said),
         }
         if self.x_gradient is not None:
             found["d_x"] = self.x_gradient
@@ -227,12 +236,13 @@ class Trace:
                 kinds += [(f"d_{s}", "gradient", layer.gradient(s)) for s in layer.traced.states]
             for name, kind, values in kinds:
                 english, korean = words.of(layer.traced, name)
-                for b, length in enumerate(self.lengths):
+                tokens = self.tokens_of(layer)
+                for b, length in enumerate(layer.one.ends()):
                     for t in range(int(length)):
                         row = {
                             "sequence": self.ids[b],
                             "step": t + 1,
-                            "token": self.tokens[b][t] if t < len(self.tokens[b]) else "",
+                            "token": tokens[b][t] if t < len(tokens[b]) else "",
                             "layer": title,
                             "name": name,
                             "kind": kind,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unrolled.data.pairs import PairDataset, Pairs
 from unrolled.errors import DataError, ModelError, UsageError
@@ -318,6 +319,36 @@ class Caption(Teller):
             inputs=batch.inputs.to(device), rows=batch.rows.to(device), targets=targets
         )
 
+    def given(self, inputs: Any) -> Pairs:
+        """Images or features as a split."""
+        return Pairs(np.asarray(inputs))
+
+    def part(self, batch: Pictures, rows: Tensor) -> Pictures:
+        """Some images of a batch, with all that is said of them."""
+        places = torch.full((len(batch.index),), -1)
+        places[rows] = torch.arange(len(rows))
+        own = places[batch.rows]
+        return Pictures(
+            batch.inputs[rows],
+            own[own >= 0],
+            None if batch.targets is None else batch.targets[own >= 0],
+            batch.index[rows],
+            None if batch.texts is None else [batch.texts[k] for k in rows.tolist()],
+        )
+
+    @property
+    def reader(self) -> Recurrent | None:
+        """The layer that reads columns, where one does."""
+        return self.model.columns
+
+    def steps(self, split: Pairs, batch: Pictures) -> tuple[Tensor, Tensor, list[list[str]]] | None:
+        """The columns of the images, where they are read."""
+        if self.reader is None:
+            return None
+        read = batch.inputs.permute(0, 3, 1, 2).flatten(2)
+        names = [f"{tr('column')} {k + 1}" for k in range(read.shape[1])]
+        return read, torch.full((len(read),), read.shape[1]), [names] * len(read)
+
     def remember(self, batch: Pictures) -> Memory:
         """The memory of each image."""
         return self.model.encode(batch.inputs)
@@ -367,7 +398,7 @@ class Caption(Teller):
             DataError: they are not of the network's shape.
             UsageError: a number cannot be.
         """
-        return self.tell(Pairs(np.asarray(images)), **search)
+        return self.tell(self.given(images), **search)
 
 
 def _shape(inputs: Any) -> tuple[int, ...]:

@@ -197,12 +197,16 @@ class Decoder(nn.Module):
             found.append(first)
         return found
 
-    def forward(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, tokens: Tensor, memory: Memory, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Outputs after each of the tokens, the first of which is `BOS`.
 
         Args:
             tokens: int64 (B, T).
             memory: of the B sequences.
+            lengths: (B) valid tokens, on the CPU; outputs are the same without them, but layers run
+                over the padding too. Not for feeding "input".
 
         Returns:
             (B, T, W), and where was looked: (B, T, S), or None without attention.
@@ -216,10 +220,11 @@ class Decoder(nn.Module):
         x = self.embedding_dropout(self.embedding(tokens))
         if self.feeding == "input":
             return self._by_steps(x, memory, keys, states[0])
-        h, _ = self.recurrent(x, states[0])
+        h, _ = self.recurrent(x, states[0], lengths=lengths)
         found, weights = self.look(h, memory, keys)
         if self.upper is not None:
-            h, _ = self.upper(torch.cat([h, found], -1), states[1])  # type: ignore[list-item]  # looked
+            both = torch.cat([h, found], -1)  # type: ignore[list-item]  # looked
+            h, _ = self.upper(both, states[1], lengths=lengths)
         return self.said(h, found), weights
 
     def keys(self, memory: Memory) -> Tensor | None:

@@ -27,11 +27,13 @@ def look(
     """Run a task on raw examples and record every step.
 
     Args:
-        task: `Classify`, `Tag`, `Language`, or one that has a method `view`.
+        task: `Classify`, `Tag`, `Language`, `Translate`, `Caption`: has a method `view`, or is
+            one of `VIEWS`.
         inputs: raw examples, as for `predict`: arrays, texts, lists of words; at most 64.
         target: a label: gradients are of the loss against it. Without one they are of the score of
             each sequence's own answer, which a sure network's loss would hide; of a language model
-            of the text's log probability.
+            of the text's log probability, and of a task that says things of its answer's, or of
+            the text's that is given here.
         at: the word or token, from 1, whose answer alone gradients are of.
         ids: a name for each example.
 
@@ -58,8 +60,10 @@ def look(
         ids=ids,
         tokens=seen.tokens,
         about=seen.about,
-        only="recurrent",
+        only=seen.only,
     )
+    if seen.said:
+        _told_apart(found, seen)
     found.x_gradient = found.read_gradient if seen.inputs.is_floating_point() else None
     found.joiner = seen.joiner
     with torch.no_grad():
@@ -94,7 +98,7 @@ def looked_at(
         (2, 8)
     """
     seen = _view(task, inputs, target, at)
-    scored = Scored(task.model, seen.run, seen.score, rows=len(inputs), only="recurrent")
+    scored = Scored(task.model, seen.run, seen.score, rows=len(inputs), only=seen.only)
     return attribute(scored, method, seen.lengths)
 
 
@@ -103,3 +107,16 @@ def _view(task: Any, inputs: Any, target: str | None, at: int | None) -> View:
         raise UsageError("what is looked at", expected=f"1 to {MOST} examples", got=len(inputs))
     task.model.eval()
     return view(task, inputs, target=target, at=at)
+
+
+def _told_apart(found: Trace, seen: View) -> None:
+    """Encoder and decoder have steps of their own, and names for them.
+
+    A summary that is the decoder's first input makes a call of one step before the one that says
+    everything, which is the last.
+    """
+    found.layers = list({layer.title: layer for layer in found.layers}.values())
+    found.lengths, found.said = found.layers[0].one.ends().numpy(), seen.said
+    for layer in found.layers:
+        if layer.one.name.startswith("decoder"):
+            layer.tokens = [list(one.pieces) for one in seen.said]

@@ -6,7 +6,7 @@ What `translate` and `caption` have in common: everything but what is read.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,14 @@ from torch import Tensor
 
 from unrolled.data.pairs import Pairs
 from unrolled.errors import UsageError
+from unrolled.inspect import Trace
+from unrolled.layers import Recurrent
 from unrolled.tasks.decoder import Memory, Saying, shifted
 from unrolled.tasks.sampling import Taste
 from unrolled.tasks.search import Hypothesis, beam_search, checked, sample_search
+from unrolled.tasks.views import View
 from unrolled.tasks.wording import Said, padded, written
-from unrolled.text import EOS, Tokenizer
+from unrolled.text import EOS, PAD, Tokenizer
 
 _ROWS = 320  # hypotheses that are searched side by side
 
@@ -64,6 +67,23 @@ class Teller(ABC):
         """How well what is said agrees with what people say."""
 
     @abstractmethod
+    def given(self, inputs: Any) -> Pairs:
+        """Raw inputs, checked, as a split."""
+
+    @abstractmethod
+    def part(self, batch: Any, rows: Tensor) -> Any:
+        """Some inputs of a batch, with what is to be said of them."""
+
+    @property
+    @abstractmethod
+    def reader(self) -> Recurrent | None:
+        """The recurrent layers that read, if there are any."""
+
+    @abstractmethod
+    def steps(self, split: Pairs, batch: Any) -> tuple[Tensor, Tensor, list[list[str]]] | None:
+        """What those read, (B) steps of each, and names of the steps."""
+
+    @abstractmethod
     def taught(self, batch: Any, memory: Memory) -> Memory:
         """The memory of each row of a batch's targets."""
 
@@ -78,6 +98,38 @@ class Teller(ABC):
         memory = self.taught(batch, self.remember(batch))
         output, _ = self.model.decoder(shifted(batch.targets), memory)
         return self.model.decoder.loss(output, batch.targets), {}
+
+    def peek(self, batch: Any, count: int) -> Callable[[], Tensor]:
+        """The loss of the first `count` inputs of a batch, when it is called.
+
+        Raises:
+            UsageError: the decoder runs a step at a time.
+        """
+        from unrolled.tasks.telling import whole
+
+        decoder = self.model.decoder
+        whole(decoder)
+        first = self.part(batch, torch.arange(min(count, len(batch.index))))
+
+        def loss() -> Tensor:
+            memory = self.taught(first, self.remember(first))
+            sizes = (first.targets != PAD).sum(1).cpu()
+            output, _ = decoder(shifted(first.targets), memory, sizes)
+            return decoder.loss(output, first.targets)
+
+        return loss
+
+    def view(self, inputs: Any, target: str | None, at: int | None) -> View:
+        """What the inspector looks at: see `unrolled.tasks.telling.view`."""
+        from unrolled.tasks.telling import view
+
+        return view(self, inputs, target, at)
+
+    def inspect(self, inputs: Any, **options: Any) -> Trace:
+        """What happened inside while inputs were read: see `unrolled.tasks.looking.look`."""
+        from unrolled.tasks.looking import look
+
+        return look(self, inputs, **options)
 
     @torch.no_grad()
     def evaluate(self, parts: Iterable[Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unrolled.data.pairs import PairDataset, Pairs
 from unrolled.errors import ModelError, UsageError
@@ -310,6 +311,36 @@ class Translate(Teller):
         targets = None if batch.targets is None else batch.targets.to(device)
         return batch._replace(inputs=batch.inputs.to(device), targets=targets)
 
+    def given(self, inputs: Sequence[str]) -> Pairs:
+        """Texts as a split.
+
+        Raises:
+            UsageError: one is empty, or no text.
+        """
+        for text in inputs:
+            if not isinstance(text, str) or not text.strip():
+                raise UsageError("a text", expected="some words", got=repr(text)[:60])
+        return Pairs([text.strip() for text in inputs])
+
+    def part(self, batch: Lines, rows: Tensor) -> Lines:
+        """Some sentences of a batch."""
+        return Lines(
+            batch.inputs[rows],
+            batch.lengths[rows],
+            None if batch.targets is None else batch.targets[rows],
+            batch.index[rows],
+            None if batch.texts is None else [batch.texts[k] for k in rows.tolist()],
+        )
+
+    @property
+    def reader(self) -> Recurrent:
+        """The encoder."""
+        return self.model.encoder
+
+    def steps(self, split: Pairs, batch: Lines) -> tuple[Tensor, Tensor, list[list[str]]]:
+        """Tokens of the sentences."""
+        return batch.inputs, batch.lengths, [list(self.read(text)) for text in split.inputs]
+
     def remember(self, batch: Lines) -> Memory:
         """The memory of each sentence."""
         return self.model.encode(batch.inputs, batch.lengths)
@@ -355,10 +386,7 @@ class Translate(Teller):
         Raises:
             UsageError: a text is empty or none, or a number cannot be.
         """
-        for text in texts:
-            if not isinstance(text, str) or not text.strip():
-                raise UsageError("a text", expected="some words", got=repr(text)[:60])
-        return self.tell(Pairs([text.strip() for text in texts]), **search)
+        return self.tell(self.given(texts), **search)
 
 
 def _assembled(

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from unrolled.data import Split, TextPreparation
 from unrolled.errors import UsageError
+from unrolled.inspect.spoken import Spoken
 from unrolled.messages import tr
 from unrolled.tasks import reading
 
@@ -34,6 +35,8 @@ class View:
         answers: from what all sequences returned to their answers, in words.
         told: from the same to facts of each step, name → a list for each sequence.
         joiner: what stands between two tokens where they are written in a row.
+        said: of a task that says things, what it said of each sequence.
+        only: the name of the recurrent layer that is looked at; None means all.
     """
 
     inputs: Tensor
@@ -45,6 +48,8 @@ class View:
     answers: Callable[[Any], list[str]]
     told: Callable[[Any], Told] = field(default=lambda _: {})
     joiner: str = ""
+    said: list[Spoken] = field(default_factory=list)
+    only: str | None = "recurrent"
 
 
 class _Settled:
@@ -69,8 +74,9 @@ def view(task: Any, inputs: Any, *, target: str | None = None, at: int | None = 
         inputs: raw examples, as for `predict`; of a language model texts.
         target: a label: the score is the loss against it. Without one it is that of the task's own
             answer, which a sure network's loss would hide; of a language model the log probability
-            of the text itself.
-        at: the step, from 1, whose answer alone is meant; of taggers and language models.
+            of the text itself. Of a task that says things: a text, whose log probability it is.
+        at: the step, from 1, whose answer alone is meant; of taggers and of
+            models of texts.
 
     Raises:
         UsageError: there is no such label or step, or the task cannot be looked at.

@@ -5,38 +5,13 @@ left, what is said on the right, one colour for weights that are one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...messages import tr
+from ..spoken import Parts
 from .style import COLOURS, Style, figure
 
 SHOWN = 5  # steps of each side; of longer ones the first and the last
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What is drawn.
-
-    Args:
-        read: what stands at each step of the encoder; a single name where nothing is recurrent.
-        said: what is said at each step, the end last.
-        reader: name of the encoder's cell, or of what it is.
-        sayer: name of the decoder's cell.
-        both: whether the encoder reads both ways.
-        recurrent: whether the encoder has steps.
-        looks: whether the decoder looks at each place of what was read.
-        start: "state", "input" or "none": how what was read opens the decoder.
-    """
-
-    read: Sequence[str]
-    said: Sequence[str]
-    reader: str
-    sayer: str
-    both: bool
-    recurrent: bool
-    looks: bool
-    start: str
 
 
 def saying(parts: Parts, style: Style) -> Any:
