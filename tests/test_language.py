@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from unrolled import checkpoint
 from unrolled.data import corpus_of, windows
-from unrolled.errors import ModelError, UsageError
+from unrolled.errors import DataError, ModelError, UsageError
 from unrolled.layers import Recurrent
 from unrolled.optimise import Average, Settings
 from unrolled.runs import Run
@@ -194,7 +194,7 @@ class TestSoftmax:
             ({"softmax": "soft"}, "softmax: expected full, fast, adaptive"),
             ({"tied": True, "softmax": "adaptive"}, "tied: expected an embedding"),
             ({"tied": True, "embedding": "one-hot"}, "tied: expected an embedding"),
-            ({"embedding": "two-hot"}, "embedding: expected a number of features"),
+            ({"embedding": 2.5}, "embedding: expected a number of features"),
             ({"bidirectional": True}, "bidirectional: expected one direction"),
             ({"cutoffs": [9, 3], "softmax": "adaptive"}, "cutoffs: expected rising"),
             ({"head_dropout": 1}, "head_dropout: expected 0"),
@@ -204,6 +204,10 @@ class TestSoftmax:
     def test_what_cannot_be_is_named(self, options, message):
         with pytest.raises(UsageError, match=message):
             network(rhyme(), **options)
+
+    def test_an_embedding_by_a_name_is_a_file_of_vectors(self):
+        with pytest.raises(DataError, match="two-hot: expected a file of word vectors"):
+            network(rhyme(), embedding="two-hot")
 
 
 def test_masks_hold_for_a_whole_window():

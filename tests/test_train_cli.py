@@ -185,6 +185,8 @@ def test_eval_of_a_file_measures_on_all_of_it(unrolled):
     rows_file("other.csv", count=25, seed=1)
     told = json.loads(unrolled("eval", "runs/rows", "other.csv", "--json").out)
     assert told["count"] == 25
+    refused = unrolled("eval", "runs/rows", "other.csv", "--other", "rows.csv")
+    assert (refused.code, "a model of translate" in refused.err) == (2, True)
 
 
 def test_predict_keeps_the_users_columns(unrolled, elsewhere):
@@ -376,7 +378,7 @@ def test_import_refuses_what_does_not_go_with_the_data(unrolled):
     ("arguments", "message"),
     [
         (("train", "digitz"), "digits"),
-        (("train", "digits", "--task", "paint"), "task: expected one of classify"),
+        (("train", "digits", "--task", "paint"), "task: expected one of embed, classify"),
         (("train", "digits", "--preset", "best"), "preset: expected one of"),
         (("train", "digits", "--cell", "lstn"), "lstm"),
         (("train", "digits", "--set", "lr"), "expected key=value"),

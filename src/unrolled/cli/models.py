@@ -62,8 +62,14 @@ def eval(
         # a file is all measured on; a dataset by name, or a folder, may have a test part
         changes |= {"valid": 0, "by": None, "group": None}
         changes |= {"test": 0} if Path(source).expanduser().is_file() else {}
-    if not own:
-        changes |= {"other": other, "captions": captions}
+    pairs = {"other": ("translate", other), "captions": ("caption", captions)}
+    for name, (of, given) in pairs.items():
+        if task.name == of and not own:
+            changes[name] = given
+        elif given is not None:
+            raise UsageError(
+                f"--{name}", expected=f"data of one's own and a model of {of}", got=given
+            )
     dataset = reload(
         source, recipe, task, data_dir=data_dir or (stored.get("data_dir") if own else None),
         **changes,
