@@ -19,6 +19,7 @@ from .passages import PIECE, Passage, of_file
 from .published import read_named
 from .reading import Options, ending_of
 from .sentences import read_rows_of
+from .shelves import refuse_folder
 from .tagged import load_tagged
 from .texts import LINES, one_column, read_texts
 
@@ -87,13 +88,7 @@ def load_lines(
     path = Path(source).expanduser()
     if not path.exists() and not any(mark in str(source) for mark in "/\\."):
         named(str(source))
-    if data_dir is not None:
-        raise UsageError(
-            f"data_dir={str(data_dir)!r}",
-            expected="a dataset's name beside it",
-            got=f"the path {path}",
-            fix="Leave it out: the path says where the data is.",
-        )
+    refuse_folder(data_dir, path)
     if not path.exists():
         raise DataError(str(path), expected="a text file or a folder", got="nothing there")
     if path.is_dir():

@@ -18,6 +18,7 @@ from .content import content
 from .download import obtain
 from .pairs import PairDataset, Pairs, Part, split_pairs
 from .reading import Options, ending_of
+from .shelves import refuse_folder
 from .table import decoded, read_table
 from .texts import LINES, read_texts
 
@@ -81,13 +82,7 @@ def load_parallel(
         path = Path(source).expanduser()
         if not path.exists() and not any(mark in str(source) for mark in "/\\."):
             named(str(source))
-        if data_dir is not None:
-            raise UsageError(
-                f"data_dir={str(data_dir)!r}",
-                expected="a dataset's name beside it",
-                got=f"the path {path}",
-                fix="Leave it out: the path says where the data is.",
-            )
+        refuse_folder(data_dir, path)
         if path.is_dir():
             parts = _folder(path, pair, columns, sums)
         elif other is not None:

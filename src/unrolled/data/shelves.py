@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from unrolled.errors import DataError
+from unrolled.errors import DataError, UsageError
 
 from .facts import PARTS, File, Named
 
@@ -18,6 +18,21 @@ def cache_folder(name: str) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("unrolled", appauthor=False)) / "data" / name
+
+
+def refuse_folder(data_dir: str | Path | None, path: Path) -> None:
+    """A path of one's own says itself where the data is.
+
+    Raises:
+        UsageError: a folder is given beside it.
+    """
+    if data_dir is not None:
+        raise UsageError(
+            f"data_dir={str(data_dir)!r}",
+            expected="a dataset's name beside it",
+            got=f"the path {path}",
+            fix="Leave it out: the path says where the data is.",
+        )
 
 
 def locate(named: Named, data_dir: str | Path | None = None) -> dict[str, Path] | None:

@@ -16,6 +16,7 @@ from .catalogue import DATASETS, Named, named
 from .download import obtain
 from .generated import COPIED, STEPS, copy
 from .sentences import Rows, Tagged, checked_column, read_rows_of
+from .shelves import refuse_folder
 from .splitting import share
 
 Part = float | int | str | Path | None
@@ -204,13 +205,7 @@ def _files(
     path = Path(source).expanduser()
     if not path.exists() and not any(mark in str(source) for mark in "/\\."):
         named(str(source))
-    if data_dir is not None:
-        raise UsageError(
-            f"data_dir={str(data_dir)!r}",
-            expected="a dataset's name beside it",
-            got=f"the path {path}",
-            fix="Leave it out: the path says where the data is.",
-        )
+    refuse_folder(data_dir, path)
     if not path.is_dir():
         return {"train": (path, "")}, path
     files = sorted(p for p in path.iterdir() if p.is_file() and _ending(p) in _ENDINGS)
