@@ -72,6 +72,18 @@ def test_the_common_part_is_taken_out():
     assert np.linalg.matrix_rank(found) == 5
 
 
+def test_whitening_makes_what_is_left_alike_in_size_and_keeps_the_whole():
+    values = np.random.default_rng(0).standard_normal((500, 4)) * [9, 3, 1, 0] + 2
+    plain, white = without_common(values), without_common(values, whitened=1)
+    sizes = np.linalg.svd(white)[1]
+    np.testing.assert_allclose(sizes[:3], sizes[0], rtol=1e-9)  # the fourth has nothing in it
+    np.testing.assert_allclose((white**2).mean(), (plain**2).mean(), rtol=1e-9)
+    half = np.linalg.svd(without_common(values, whitened=0.5))[1][:3]
+    np.testing.assert_allclose(
+        half / half[0], np.sqrt(np.linalg.svd(plain)[1][:3] / np.linalg.svd(plain)[1][0])
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -80,6 +92,8 @@ def test_the_common_part_is_taken_out():
         ({"embedding": "x.vec"}, "embedding: expected a whole number"),
         ({"sample": 2}, "sample: expected a number from 0 to 1"),
         ({"components": 1}, "components: expected 0 without centred"),
+        ({"whitened": 0.5}, "whitened: expected 0 without centred"),
+        ({"whitened": 2, "centred": True}, "whitened: expected a number from 0 to 1"),
         ({"components": 100, "centred": True}, "components: expected fewer than the 100"),
         ({"lower": 1}, "lower: expected true or false"),
     ],

@@ -51,6 +51,9 @@ class Options:
         centred: whether the mean of all vectors is subtracted in the end.
         components: how many of their principal components are taken out as well (all but the top:
             Mu and Viswanath 2018, arXiv:1702.01417).
+        whitened: how far the components that are left are made alike in size, from 0 (not at all)
+            to 1 (wholly), all but a handful of themes having little say without it (the power P of
+            Bullinaria and Levy 2012, doi:10.3758/s13428-011-0183-8).
         epochs: passes over the texts.
         lr: learning rate at the start; it falls to almost 0.
         seed: of the first vectors and all draws.
@@ -81,6 +84,7 @@ class Options:
     output: str = "input"
     centred: bool = False
     components: int = 0
+    whitened: float = 0.0
     epochs: int = 5
     lr: float = 0.025
     seed: int = 0
@@ -99,15 +103,19 @@ class Options:
         for name in ("lower", "punctuation", "centred"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(name, expected="true or false", got=repr(getattr(self, name)))
-        for name, low, high in (("exponent", -2, 2), ("sample", 0, 1), ("lr", 0, 1)):
+        for name, low, high in (
+            ("exponent", -2, 2), ("sample", 0, 1), ("lr", 0, 1),
+            ("whitened", 0, 1),
+        ):  # fmt: skip
             value = getattr(self, name)
             if not isinstance(value, int | float) or not low <= value <= high:
                 raise UsageError(name, expected=f"a number from {low} to {high}", got=repr(value))
-        if self.components and not self.centred:
-            raise UsageError(
-                "components", expected="0 without centred", got=self.components,
-                fix="Say centred=true too.",
-            )  # fmt: skip
+        for name in ("components", "whitened"):
+            if getattr(self, name) and not self.centred:
+                raise UsageError(
+                    name, expected="0 without centred", got=getattr(self, name),
+                    fix="Say centred=true too.",
+                )  # fmt: skip
         if self.components >= self.embedding:
             raise UsageError(
                 "components", expected=f"fewer than the {self.embedding} numbers a word",
@@ -200,7 +208,8 @@ def learn(
         raise UsageError(
             "the vectors", expected="finite numbers", got="others", fix="Lower the rate: --lr"
         )
-    values = without_common(values, options.components) if options.centred else values
+    if options.centred:
+        values = without_common(values, options.components, options.whitened)
     words = list(model.wv.index_to_key)
     facts = {
         "texts": texts,
@@ -219,26 +228,37 @@ def learn(
     )
 
 
-def without_common(values: np.ndarray, components: int = 0) -> np.ndarray:
+def without_common(values: np.ndarray, components: int = 0, whitened: float = 0.0) -> np.ndarray:
     """Vectors without what all have in common: their mean, and their first principal components.
 
     Args:
         values: (V, E).
         components: how many.
+        whitened: the power of its deviation by which each other component is divided; the mean
+            square stays as it is, and so do the directions.
 
-    Source: Mu and Viswanath 2018, arXiv:1702.01417.
+    Source: Mu and Viswanath 2018, arXiv:1702.01417; for the power Bullinaria and Levy 2012,
+    doi:10.3758/s13428-011-0183-8.
 
     Example:
         >>> without_common(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
         [[-1.0, 0.0], [1.0, 0.0]]
+        >>> long = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> without_common(long, whitened=1).round(3).tolist()[1:3]
+        [[-2.236, 0.0], [0.0, 2.236]]
     """
     centred = values - values.mean(axis=0)
-    if components:
-        product = centred.T.astype(np.float64) @ centred
-        _, directions = np.linalg.eigh(product)
-        top = directions[:, -components:].astype(values.dtype)
-        centred = centred - centred @ top @ top.T
-    return centred
+    if not components and not whitened:
+        return centred
+    exact = centred.astype(np.float64)
+    sizes, directions = np.linalg.eigh(exact.T @ exact)
+    directions = directions[:, : len(sizes) - components]
+    kept = exact @ directions
+    before = (kept**2).mean()
+    seen = (deviations := kept.std(axis=0)) > deviations.max(initial=0) * 1e-6
+    kept[:, seen] /= deviations[seen] ** whitened
+    kept *= np.sqrt(before / max((kept**2).mean(), 1e-30))
+    return (kept @ directions.T).astype(values.dtype)
 
 
 def _write(
