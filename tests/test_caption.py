@@ -18,8 +18,9 @@ from unrolled.data.numbers import drawn
 from unrolled.data.pairs import PairDataset, Pairs
 from unrolled.errors import DataError, UsageError
 from unrolled.tasks.agreement import bleu, captions_agreement, words_of
-from unrolled.tasks.caption import Caption, _changed
+from unrolled.tasks.caption import Caption
 from unrolled.tasks.cider import cider
+from unrolled.tasks.varying import varied
 from unrolled.train import Settings, train
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
@@ -311,18 +312,34 @@ def test_features_take_the_place_of_a_network():
 
 def test_training_images_are_moved_and_mirrored_by_their_own_draws():
     images = np.arange(2 * 1 * 4 * 5, dtype=np.float32).reshape(2, 1, 4, 5)
-    moved = _changed(images, 1, False, np.random.RandomState(0))
+    moved = varied(images, np.random.RandomState(0), crop=1)
     wide = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     for k in range(2):
         spots = [wide[k, :, y : y + 4, x : x + 5] for y in range(3) for x in range(3)]
         assert any(np.array_equal(moved[k], spot) for spot in spots)
-    turned = [_changed(images, 0, True, np.random.RandomState(s))[0] for s in range(20)]
+    turned = [varied(images, np.random.RandomState(s), flip=True)[0] for s in range(20)]
     assert any(np.array_equal(t, images[0, :, :, ::-1]) for t in turned)
     assert any(np.array_equal(t, images[0]) for t in turned)
-    task, data = toy(crop=2, flip=True)
+    task, data = toy(crop=2, flip=True, elastic=0.5)
     one, two, other = (next(task.batches(data.train, 8, seed=s, epoch=3)).inputs for s in (1, 1, 2))
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
+
+
+def test_bending_moves_each_pixel_a_little_and_smoothly():
+    height, width = 8, 32
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    images = np.stack([rows, columns])[None].repeat(50, 0)  # each pixel says where it came from
+    bent = varied(images, np.random.RandomState(0), elastic=0.5)
+    way = (bent - images)[:, :, 2:-2, 2:-2]  # the edge goes on beyond itself, and says less
+    assert 0.3 < way.std() < 0.6
+    assert abs(way.mean()) < 0.05
+    assert np.abs(np.diff(way, axis=3)).mean() < 0.5 * np.abs(way).mean()
+    np.testing.assert_allclose(
+        varied(images, np.random.RandomState(0), elastic=1e-6), images, atol=1e-3
+    )
+    one = varied(images[:1], np.random.RandomState(1), elastic=0.5)
+    assert not np.array_equal(one, varied(images[:1], np.random.RandomState(2), elastic=0.5))
 
 
 @pytest.mark.parametrize(
@@ -333,6 +350,8 @@ def test_training_images_are_moved_and_mirrored_by_their_own_draws():
         ({"levels": 0}, "levels"),
         ({"channels": 0}, "channels"),
         ({"crop": -1}, "crop"),
+        ({"elastic": -1}, "elastic"),
+        ({"elastic": "much"}, "elastic"),
         ({"measure": "bleu"}, "measure"),
     ],
 )

@@ -21,6 +21,7 @@ from unrolled.tasks.captioner import Captioner, Pictures
 from unrolled.tasks.decoder import Decoder, Memory
 from unrolled.tasks.search import checked
 from unrolled.tasks.teller import Teller
+from unrolled.tasks.varying import varied
 from unrolled.tasks.wording import Said, padded
 from unrolled.text import Tokenizer, from_json, learn
 
@@ -41,7 +42,7 @@ class Caption(Teller):
         captioner: the network.
         words: the tokenizer of what is said.
         search: `beams`, `power`, `measure`, `most` tokens that may be said, and how training images
-            are changed: `crop`, `flip`.
+            are changed: `crop`, `flip`, `elastic`.
 
     Example:
         >>> images = np.random.randint(0, 255, (20, 8, 8), np.uint8)
@@ -60,7 +61,7 @@ class Caption(Teller):
         self.model, self.tokenizer, self.words = captioner, words, words
         self.search = {
             "beams": 5, "power": 1.0, "measure": "bleu4", "most": 40, "crop": 0, "flip": False,
-            **search,
+            "elastic": 0.0, **search,
         }  # fmt: skip
         checked(self.search["beams"], 1, self.search["power"])
         if self.search["measure"] not in MEASURES:
@@ -70,6 +71,8 @@ class Caption(Teller):
             value = self.search[name]
             if type(value) is not int or not low <= value <= 10_000:
                 raise UsageError(name, expected=f"a whole number from {low}", got=repr(value))
+        if not isinstance(bent := self.search["elastic"], int | float) or not 0 <= bent <= 100:
+            raise UsageError("elastic", expected="a number from 0 to 100", got=repr(bent))
         self.labels: list[str] = []
         self._numbered: dict[int, tuple[Pairs, list[list[list[int]]]]] = {}
 
@@ -107,6 +110,7 @@ class Caption(Teller):
         most: int = 40,
         crop: int = 0,
         flip: bool = False,
+        elastic: float = 0.0,
         measure: str = "bleu4",
         **options: Any,
     ) -> "Caption":
@@ -132,6 +136,7 @@ class Caption(Teller):
             most: tokens that may be said.
             crop: training images are moved by up to so many pixels.
             flip: every second training image is mirrored.
+            elastic: pixels by which training images are bent.
             measure: "bleu4" or "exact": what validation chooses by.
             options: further options of `Recurrent`.
 
@@ -167,7 +172,9 @@ class Caption(Teller):
             network = {name: given[name] for name in _NETWORK}
             network["shape"] = list(shape)
             captioner = _assembled(recurrent, upper, columns, words, network)
-        search = {name: given[name] for name in "beams power most crop flip measure".split()}
+        search = {
+            name: given[name] for name in "beams power most crop flip elastic measure".split()
+        }
         return cls(captioner, words, search)
 
     def config(self) -> dict[str, Any]:
@@ -266,7 +273,8 @@ class Caption(Teller):
             DataError: the inputs are not of the network's shape.
         """
         if augment not in (None, "none"):
-            raise UsageError("augment", expected="'none'; see crop and flip", got=repr(augment))
+            fit = "'none'; see crop, flip and elastic"
+            raise UsageError("augment", expected=fit, got=repr(augment))
         if size < 1:
             raise UsageError("batches: size", expected="at least 1", got=size)
         if len(split) and _shape(split.inputs) != self.model.shape:
@@ -288,7 +296,8 @@ class Caption(Teller):
             inputs = _inputs(split.inputs[index])
             if seed is not None:
                 draws = np.random.RandomState([seed % 2**32, epoch, number])
-                inputs = _changed(inputs, self.search["crop"], self.search["flip"], draws)
+                changes = {name: self.search[name] for name in ("crop", "flip", "elastic")}
+                inputs = varied(inputs, draws, **changes)
             said = [] if numbers is None else [numbers[i] for i in index]
             yield Pictures(
                 torch.from_numpy(inputs),
@@ -415,21 +424,6 @@ def _inputs(values: np.ndarray) -> np.ndarray:
         return values[:, None] if values.ndim == 2 else values
     pixels = values[:, None] if values.ndim == 3 else values.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(pixels, np.float32) / 255
-
-
-def _changed(inputs: np.ndarray, crop: int, flip: bool, draws: np.random.RandomState) -> np.ndarray:
-    """Images moved by up to `crop` pixels and mirrored, each by a draw of its own."""
-    if inputs.ndim != 4 or not (crop or flip):
-        return inputs
-    height, width = inputs.shape[2:]
-    wide = np.pad(inputs, ((0, 0), (0, 0), (crop, crop), (crop, crop)), mode="edge")
-    found = np.empty_like(inputs)
-    for k, (y, x, turn) in enumerate(
-        zip(*draws.randint(0, 2 * crop + 1, (2, len(inputs))), draws.rand(len(inputs)), strict=True)
-    ):
-        part = wide[k, :, y : y + height, x : x + width]
-        found[k] = part[:, :, ::-1] if flip and turn < 0.5 else part
-    return found
 
 
 def _assembled(

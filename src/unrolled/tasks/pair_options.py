@@ -82,6 +82,7 @@ CAPTION: dict[str, Any] = {
     "most": 40,
     "crop": 0,
     "flip": False,
+    "elastic": 0.0,
     "measure": "bleu4",
     **_LAYERS,
 }
