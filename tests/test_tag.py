@@ -1,5 +1,6 @@
 """Tagging: columns read as they are, padding that changes nothing, spans learnt by heart."""
 
+import dataclasses
 import gzip
 import io
 import json
@@ -167,6 +168,63 @@ def test_a_tiny_set_is_learnt_by_heart(crf, spans):
         assert figures["f1"] > 0.97
         names = task.predict(data.train.words).names
         assert {tag for row in names for tag in row} == {"B-A", "I-A", "O"}
+
+
+def also_tagged(count, seed=0):
+    part = sentences(count, seed, spans=False)
+    return dataclasses.replace(
+        part,
+        also=[
+            [f"{tag}{len(word) % 2}" for word, tag in zip(words, tags, strict=True)]
+            for words, tags in zip(part.words, part.tags, strict=True)
+        ],
+    )
+
+
+def test_tags_of_another_column_are_learnt_beside_and_never_said(tmp_path):
+    part = also_tagged(40)
+    rare = [["once"] + row[1:] if k == 0 else row for k, row in enumerate(part.also)]
+    part = dataclasses.replace(part, also=rare)
+    given = TaggedDataset("both", part, also_tagged(10, 1))
+    options = {"hidden": 8, "embedding": 8, "character_width": 0, "crf": False}
+    dry = dict.fromkeys(("word_dropout", "input_dropout", "head_dropout"), 0.0)
+    task = Tag.for_dataset(given, also_weight=0.25, **options, **dry)
+    assert "once" not in task.beside
+    assert set(task.beside) < {tag for row in part.also for tag in row}
+    batch = next(task.batches(part, 8, seed=1))
+    output = task.model.read(batch)
+    named = [[part.also[i][t] for t in range(len(part.words[i]))] for i in batch.index.tolist()]
+    total = count = 0
+    for row, tags in zip(output, named, strict=True):
+        for state, tag in zip(row, tags, strict=False):
+            count += 1
+            if tag in task.beside:
+                scores = task.model.beside(state)
+                total -= torch.log_softmax(scores, 0)[task.beside[tag]]
+    plain = task.loss(batch._replace(others=None))[0]
+    assert torch.allclose(task.loss(batch)[0], plain + 0.25 * total / count, atol=1e-5)
+    assert next(task.batches(part, 8)).others is None  # nothing is measured by them
+    train(task, given, Settings(epochs=30, batch=8, lr=0.02), tmp_path / "m", progress=False)
+    again = tasks.load(tmp_path / "m")
+    assert again.beside == task.beside
+    assert again.also_weight == 0.25
+    assert again.predict(part.words[:3]).names == task.predict(part.words[:3]).names
+    read = task.model.read(next(task.batches(part, 40, seed=1)))
+    batch = next(task.batches(part, 40, seed=1))
+    known = batch.others >= 0
+    assert (task.model.beside(read).argmax(2) == batch.others)[known].float().mean() > 0.9
+
+
+def test_a_further_column_is_read_by_name_or_number(tmp_path):
+    path = write(tmp_path, "He PRP B-NP\nruns VBZ B-VP\n\n" * 10)
+    found = load_tagged(path, also=1)
+    assert found.train.also[0] == ["PRP", "VBZ"]
+    assert found.train.tags[0] == ["B-NP", "B-VP"]
+    assert load_tagged(path).train.also is None
+    with pytest.raises(DataError, match="no column for also"):
+        load_tagged(path, also="xpos")
+    with pytest.raises(UsageError, match="also_weight"):
+        Tag.for_dataset(found, also_weight=0)
 
 
 @pytest.mark.parametrize("crf", [True, False])

@@ -33,6 +33,7 @@ class Tagged:
         tags: of each word, or None where nothing is known.
         lines: the line of each sentence's first word in its file, or none.
         source: the file's name.
+        also: further tags of each word, learnt beside the first to help them, or None.
 
     Example:
         >>> part = Tagged([["a", "dog"], ["run"]], [["DET", "NOUN"], ["VERB"]])
@@ -44,6 +45,7 @@ class Tagged:
     tags: list[list[str]] | None = None
     lines: Sequence[int] = ()
     source: str = ""
+    also: list[list[str]] | None = None
 
     def __len__(self) -> int:
         return len(self.words)
@@ -55,6 +57,7 @@ class Tagged:
             None if self.tags is None else [self.tags[i] for i in index],
             [self.lines[i] for i in index] if len(self.lines) else (),
             self.source,
+            None if self.also is None else [self.also[i] for i in index],
         )
 
 
@@ -105,15 +108,22 @@ class Rows:
             )
         return number % width
 
-    def sentences(self, token: int | str | None = None, label: int | str | None = None) -> Tagged:
-        """The sentences, with the tags of column `label`.
+    def sentences(
+        self,
+        token: int | str | None = None,
+        label: int | str | None = None,
+        also: int | str | None = None,
+    ) -> Tagged:
+        """The sentences, with the tags of column `label`, and those of `also`.
 
         Raises:
             DataError: a word or tag is empty, or a sentence is far too long.
         """
         at, of = self.column(token, "token"), self.column(label, "label")
+        beside = None if also is None else self.column(also, "also")
         words: list[list[str]] = []
         tags: list[list[str]] = []
+        others: list[list[str]] | None = None if beside is None else []
         starts: list[int] = []
         for numbers in self.groups():
             if len(numbers) > LONGEST:
@@ -126,8 +136,10 @@ class Rows:
             rows = [self.cells[number] or [] for number in numbers]
             words.append([row[at] for row in rows])
             tags.append([row[of] for row in rows])
+            if others is not None and beside is not None:
+                others.append([row[beside] for row in rows])
             starts.append(numbers[0] + 1)
-        return Tagged(words, tags, starts, str(self.path))
+        return Tagged(words, tags, starts, str(self.path), others)
 
     def groups(self) -> list[list[int]]:
         """For each sentence the numbers (from 0) of its lines that are words."""

@@ -57,6 +57,7 @@ def load_tagged(
     test: Part = None,
     token: int | str | None = None,
     label: int | str | None = None,
+    also: int | str | None = None,
     encoding: str = "utf-8",
     steps: int | None = None,
 ) -> TaggedDataset:
@@ -72,6 +73,7 @@ def load_tagged(
         test: the same; None is the part that stands apart, or a tenth of a single file.
         token: the column of words, by number or CoNLL-U's name; None is the first, or the form.
         label: the column of tags; None is the last one, or upos.
+        also: a further column of tags, learnt beside them; None for none.
         encoding: of the files.
         steps: blanks between what is to be kept and the signal, in "copy"; None is 30.
 
@@ -89,14 +91,16 @@ def load_tagged(
         (16, 2, 2)
     """
     if str(source) == "copy":
-        others = {"data_dir": data_dir, "valid": valid, "test": test, "token": token}
-        for name, value in {**others, "label": label}.items():
+        others = {"data_dir": data_dir, "valid": valid, "test": test}
+        columns = {"token": token, "label": label, "also": also}
+        for name, value in {**others, **columns}.items():
             if value is not None:
                 raise UsageError(f"{name}={value!r}", expected="none for copy", fix="Leave it out.")
         return _copies(steps, seed)
     if steps is not None:
         raise UsageError(f"steps={steps!r}", expected="the dataset copy", got=str(source))
     token, label = checked_column(token, "token"), checked_column(label, "label")
+    also = checked_column(also, "also")
     sums: dict[str, str] = {}
 
     def read(path: Path, wanted: str = "") -> Tagged:
@@ -110,7 +114,7 @@ def load_tagged(
                 fix="Get the file again - or, to use it as data of your own, give its path in "
                 "place of the name.",
             )
-        return rows.sentences(token, label)
+        return rows.sentences(token, label, also)
 
     apart, base = _files(source, data_dir)
     reads: dict[str, Callable[[], Tagged]] = {

@@ -120,6 +120,7 @@ TAGGING: dict[str, Any] = {
     "word_dropout": 0.1,
     "input_dropout": 0.3,
     "head_dropout": 0.3,
+    "also_weight": 0.5,
     "dropout": 0.0,
     "variational": 0.0,
     "zoneout": 0.0,
@@ -133,6 +134,7 @@ TAGGING: dict[str, Any] = {
 SENTENCES: dict[str, Any] = {
     "token": None,
     "label": None,
+    "also": None,
     "valid": None,
     "test": None,
     "encoding": "utf-8",

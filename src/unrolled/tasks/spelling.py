@@ -57,12 +57,18 @@ class Reader:
                 self.known[word] = found
         return found
 
-    def read(self, part: Tagged, index: np.ndarray, targets: list[list[int]] | None) -> Words:
+    def read(
+        self,
+        part: Tagged,
+        index: np.ndarray,
+        targets: list[list[int]] | None,
+        others: list[list[int]] | None = None,
+    ) -> Words:
         """A batch of the sentences of `part`, which stand at `index` in theirs."""
         lengths = np.array([len(words) for words in part.words], np.int64)
         shape = len(part), int(lengths.max(initial=1))
         ids, cases, places = (np.full(shape, PAD, np.int64) for _ in range(3))
-        tags = np.full(shape, -1, np.int64)
+        tags, beside = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
         own: dict[str, int] = {}
         spelt: list[list[int]] = []
         for row, words in enumerate(part.words):
@@ -75,6 +81,8 @@ class Reader:
                 ids[row, t], cases[row, t], places[row, t] = number, case, place
             if targets is not None:
                 tags[row, : len(words)] = targets[row]
+            if others is not None:
+                beside[row, : len(words)] = others[row]
         sizes = np.array([len(letters) for letters in spelt], np.int64)
         table = np.full((len(spelt), int(sizes.max(initial=1))), PAD, np.int64)
         for row, letters in enumerate(spelt):
@@ -89,4 +97,5 @@ class Reader:
             torch.from_numpy(table),
             torch.from_numpy(sizes),
             torch.from_numpy(places),
+            None if others is None else torch.from_numpy(beside),
         )

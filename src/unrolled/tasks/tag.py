@@ -37,6 +37,8 @@ _NETWORK: dict[str, Any] = {
     "word_dropout": (int, float),
     "input_dropout": (int, float),
     "head_dropout": (int, float),
+    "beside": list,
+    "also_weight": (int, float),
 }
 
 
@@ -47,6 +49,8 @@ class Tag:
         tagger: the network.
         reader: from words to numbers.
         labels: the K tags; of spans, those that the network learns.
+        beside: tags of another kind that it learns beside them, to read better; none are said.
+        also_weight: of their loss.
 
     Example:
         >>> from unrolled.data.sentences import Tagged
@@ -60,10 +64,21 @@ class Tag:
     kind = "tags"
     usage = ('model.predict([["He", "runs", "."]]).names',)
 
-    def __init__(self, tagger: Tagger, reader: Reader, labels: Sequence[str]):
+    def __init__(
+        self,
+        tagger: Tagger,
+        reader: Reader,
+        labels: Sequence[str],
+        beside: Sequence[str] = (),
+        also_weight: float = 0.5,
+    ):
+        if not isinstance(also_weight, int | float) or not 0 < also_weight <= 100:
+            raise UsageError("also_weight", expected="a number from 0 to 100", got=also_weight)
         self.model, self.reader, self.labels = tagger, reader, list(labels)
         self.tokenizer = reader  # what the model directory keeps of it
         self.numbers = {label: k for k, label in enumerate(self.labels)}
+        self.also_weight = float(also_weight)
+        self.beside = {tag: k for k, tag in enumerate(beside)}
         self.strange: dict[str, int] = {}  # tags of other parts that the model does not know
         self.spans = spans.are_spans(self.labels)
         self.bioes = any(spans.marks(label)[0] in ("E", "S") for label in self.labels)
@@ -89,6 +104,7 @@ class Tag:
         word_dropout: float = 0.1,
         input_dropout: float = 0.3,
         head_dropout: float = 0.3,
+        also_weight: float = 0.5,
         **options: Any,
     ) -> "Tag":
         """A new network for `dataset`, its first weights decided by `seed`.
@@ -111,6 +127,7 @@ class Tag:
             scheme: "bioes" or "bio": how spans are marked inside; "as given" leaves tags alone.
             word_dropout: probability that a word is read as unknown in training.
             input_dropout, head_dropout: of a word's input, and before the head.
+            also_weight: of the loss of tags that are learnt beside, where the dataset has them.
             options: further options of `Recurrent`; it reads both ways unless told otherwise.
 
         Raises:
@@ -125,6 +142,8 @@ class Tag:
             tags = [spans.rewritten(row, scheme) for row in tags]
         labels = sorted({tag for row in tags for tag in row})
         barred = _barred(labels, tags) if crf else []
+        often = Counter(_each(dataset.train.also or []))
+        beside = sorted(tag for tag, count in often.items() if count > 1)
         vectors = None if isinstance(embedding, int) else read_vectors(embedding)
         words = Vocabulary.learn(
             _each(sentences), least=least, lower=lower, form="NFC", split_at="blanks"
@@ -153,12 +172,13 @@ class Tag:
                 word_dropout=word_dropout,
                 input_dropout=input_dropout,
                 head_dropout=head_dropout,
+                beside=len(beside),
             )
             if vectors is not None and tagger.words is not None:
                 rows, found = vectors.rows(words.tokens)
                 found[:4] = False
                 tagger.words.load(torch.from_numpy(rows), torch.from_numpy(found))
-        return cls(tagger, Reader(words, letters), labels)
+        return cls(tagger, Reader(words, letters), labels, beside, also_weight)
 
     def config(self) -> dict[str, Any]:
         """What rebuilds the task without its weights and labels, as plain JSON."""
@@ -175,6 +195,8 @@ class Tag:
                 "word_dropout": model.word_dropout,
                 "input_dropout": model.input_dropout.p,
                 "head_dropout": model.head_dropout.p,
+                "beside": list(self.beside),
+                "also_weight": self.also_weight,
             },
             "tokenizer": self.reader.to_json(),
             "recurrent": model.recurrent.config(),
@@ -197,7 +219,10 @@ class Tag:
                 expected=f"the fields {', '.join(sorted(fields))}",
                 got=f"{', '.join(sorted(found ^ fields))} missing or unknown",
             )
-        network = config_of(config["network"], _NETWORK)
+        network = config["network"]
+        if isinstance(network, dict):  # directories from before tags were learnt beside
+            network = {"beside": [], "also_weight": 0.5, **network}
+        network = dict(config_of(network, _NETWORK))
         reader = Reader.from_json(config["tokenizer"])
         recurrent = Recurrent.from_config(config["recurrent"], backend=backend)
         inputs = Tagger.width_of(
@@ -210,8 +235,10 @@ class Tag:
             raise ModelError(
                 "the recurrent layer's input_size", expected=inputs, got=recurrent.input_size
             )
-        tagger = Tagger(recurrent, len(reader.words), len(reader.letters), len(labels), **network)
-        return cls(tagger, reader, labels)
+        weight, beside = network.pop("also_weight"), network.pop("beside")
+        sizes = len(reader.words), len(reader.letters), len(labels)
+        tagger = Tagger(recurrent, *sizes, beside=len(beside), **network)
+        return cls(tagger, reader, labels, beside, weight)
 
     def describe(self) -> str:
         """The network in one line."""
@@ -261,7 +288,10 @@ class Tag:
             groups = [mixed[k * size : (k + 1) * size] for k in range(count)]
             groups = [groups[k] for k in random.permutation(count)]
         for index in groups[start:]:
-            yield self.reader.read(split.take(index), index, self._targets(split, index))
+            others = None
+            if self.beside and split.also is not None and seed is not None:
+                others = [[self.beside.get(tag, -1) for tag in split.also[i]] for i in index]
+            yield self.reader.read(split.take(index), index, self._targets(split, index), others)
 
     def _targets(self, split: Tagged, index: np.ndarray) -> list[list[int]] | None:
         if split.tags is None:
@@ -306,14 +336,22 @@ class Tag:
         """
         if batch.targets is None:
             raise UsageError("the loss", expected="a batch with tags", got="none")
-        total, count = self._losses(self.model(batch).float(), batch)
+        read = self.model.read(batch)
+        total, count = self._losses(self.model.head(read).float(), batch)
+        if batch.others is not None and self.model.beside is not None:
+            total = total + self.also_weight * functional.cross_entropy(
+                self.model.beside(read).float().flatten(0, 1),
+                batch.others.flatten(),
+                ignore_index=-1,
+                reduction="sum",
+            )
         return total / max(count, 1), {}
 
     def peek(self, batch: Words, count: int) -> Callable[[], Tensor]:
         """The loss of the first `count` sentences of a batch, when it is called."""
         rows = {
             name: value[:count]
-            for name in ("inputs", "lengths", "targets", "index", "cases", "places")
+            for name in ("inputs", "lengths", "targets", "index", "cases", "places", "others")
             if (value := getattr(batch, name)) is not None
         }
         return lambda: self.loss(batch._replace(**rows))[0]

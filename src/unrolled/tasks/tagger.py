@@ -32,6 +32,7 @@ class Words(NamedTuple):
         spelt: int64 (N, C), the different words of the batch by their characters.
         sizes: int64 (N,), how many characters, on the CPU.
         places: int64 (B, T): which of the N words stands there.
+        others: int64 (B, T) or None: tags that are learnt beside; -1 where one is not known.
     """
 
     inputs: Tensor
@@ -42,6 +43,7 @@ class Words(NamedTuple):
     spelt: Tensor
     sizes: Tensor
     places: Tensor
+    others: Tensor | None = None
 
 
 class Tagger(nn.Module):
@@ -61,6 +63,8 @@ class Tagger(nn.Module):
         word_dropout: probability that a word of the training part is read as unknown.
         input_dropout: probability of dropping a number of a word's input.
         head_dropout: the same before the head.
+        beside: how many tags of another kind are learnt beside, by a head of their own (Plank,
+            Søgaard and Goldberg 2016, doi:10.18653/v1/P16-2067); 0 for none.
 
     Raises:
         UsageError: a value that it cannot have.
@@ -82,6 +86,7 @@ class Tagger(nn.Module):
         word_dropout: float,
         input_dropout: float,
         head_dropout: float,
+        beside: int = 0,
     ):
         super().__init__()
         for name, rate in (
@@ -102,6 +107,7 @@ class Tagger(nn.Module):
         self.cases = Embedding(len(CASES), case_width) if case_width else None
         self.input_dropout, self.head_dropout = nn.Dropout(input_dropout), nn.Dropout(head_dropout)
         self.head = nn.Linear(recurrent.output_size, tags)
+        self.beside = nn.Linear(recurrent.output_size, beside) if beside else None
         self.chain = ChainField(tags, [(a, b) for a, b in barred]) if crf else None
 
     @staticmethod
@@ -120,6 +126,10 @@ class Tagger(nn.Module):
 
     def forward(self, batch: Words) -> Tensor:
         """Scores (B, T, K)."""
+        return self.head(self.read(batch))
+
+    def read(self, batch: Words) -> Tensor:
+        """What heads read: (B, T, D·H)."""
         parts = []
         if self.words is not None:
             ids = batch.inputs
@@ -133,7 +143,7 @@ class Tagger(nn.Module):
             parts.append(self.cases(batch.cases))
         read = self.input_dropout(torch.cat(parts, dim=2))
         output, _ = self.recurrent(read, lengths=batch.lengths)
-        return self.head(self.head_dropout(output))
+        return self.head_dropout(output)
 
 
 def case_of(word: str) -> int:
