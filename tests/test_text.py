@@ -82,6 +82,32 @@ def test_subwords_know_every_text(text, bos, eos):
     assert ids[-1:] == [EOS] if eos else EOS not in ids
 
 
+STEMS = Subwords.learn([*SAMPLE, "간다 갔다 간", "본다 봤다 본"] * 9, size=400, jamo=True)
+
+
+@given(MIXED)
+@settings(max_examples=50)
+def test_subwords_of_letters_of_hangul_know_every_text(text):
+    ids = STEMS.encode(text)
+    assert STEMS.decode(ids) == STEMS.normalise(text)
+    assert UNK not in ids
+
+
+def test_subwords_may_part_a_syllable_and_older_files_read_syllables():
+    whole = Subwords.learn(["간다 본다 산다 한다"] * 9, size=290)
+    parted = Subwords.learn(["간다 본다 산다 한다"] * 9, size=290, jamo=True)
+    pieces = [parted.decode([number]) for number in range(260, len(parted))]
+    assert any("\u11a8" <= piece[:1] <= "\u11c2" for piece in pieces)  # begins with a last letter
+    assert all("\ufffd" in piece or compose(piece) == piece for piece in pieces)
+    assert parted.decode(parted.encode("탄다")) == "탄다"
+    table = whole.to_json()
+    assert table.pop("jamo") is False
+    assert from_json(table) == whole
+    assert from_json(parted.to_json()) == parted != whole
+    with pytest.raises(UsageError, match="jamo: expected form NFC"):
+        Subwords.learn(SAMPLE, form="none", jamo=True)
+
+
 def test_half_a_surrogate_pair_does_not_stop_subwords():
     assert PIECES.decode(PIECES.encode("a\ud800b")) == "a?b"
 

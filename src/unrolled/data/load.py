@@ -99,7 +99,7 @@ def load(
         vocabulary: how many tokens are known at most; 0 for all of the training part.
         least: how often a token has to be seen there.
         lower: whether letters are made small.
-        jamo: whether Hangul is read letter by letter ("characters" only).
+        jamo: whether Hangul is read letter by letter (not "words").
         split_at: "words" (punctuation apart) or "blanks".
         limit: tokens of a text that are read; 0 for all.
         kept: of a longer text its "start", its "end", or "both", half of each.

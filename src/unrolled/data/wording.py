@@ -168,7 +168,8 @@ def learn_texts(
     own = {
         "characters": ("lower", "form", "jamo"),
         "words": ("lower", "form", "split_at"),
-    }.get(level, ("lower", "form"))
+        "subwords": ("lower", "form", "jamo"),
+    }.get(level, ())
     fitting = {name: value for name, value in options.items() if name in own}
     found = learn(level, texts, size=vocabulary or None, least=least, **fitting)
     return TextPreparation(found, limit, kept, None if columns is None else tuple(columns))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from unrolled.errors import UsageError
-
-from .hangul import compose, decompose
+from .hangul import checked_jamo, compose, decompose
 from .tokenizer import Tokenizer, normalised, vocabulary
 
 
@@ -41,13 +39,7 @@ class Characters(Tokenizer):
         jamo: bool = False,
     ):
         super().__init__(tokens, lower=lower, form=form)
-        if not isinstance(jamo, bool):
-            raise UsageError("jamo", expected="true or false", got=repr(jamo))
-        if jamo and form == "none":
-            raise UsageError(
-                "jamo", expected="form NFC or NFKC, so that the way back is one", got="none"
-            )
-        self.jamo = jamo
+        self.jamo = checked_jamo(jamo, form)
 
     @classmethod
     def learn(

@@ -2,6 +2,8 @@
 
 import re
 
+from unrolled.errors import UsageError
+
 _FIRST, _LEAD, _VOWEL, _TAIL = 0xAC00, 0x1100, 0x1161, 0x11A7
 _VOWELS, _TAILS = 21, 28
 _SYLLABLE = re.compile("[가-힣]")
@@ -26,6 +28,21 @@ def compose(text: str) -> str:
         '안녕, world'
     """
     return _JAMO.sub(_together, text)
+
+
+def checked_jamo(jamo: object, form: str) -> bool:
+    """Whether syllables are taken apart, which needs a form in which the way back is one.
+
+    Raises:
+        UsageError: it is no truth value, or the form is "none".
+    """
+    if not isinstance(jamo, bool):
+        raise UsageError("jamo", expected="true or false", got=repr(jamo))
+    if jamo and form == "none":
+        raise UsageError(
+            "jamo", expected="form NFC or NFKC, so that the way back is one", got="none"
+        )
+    return jamo
 
 
 def _apart(found: re.Match[str]) -> str:

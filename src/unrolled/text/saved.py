@@ -49,6 +49,7 @@ def from_json(table: Any) -> Tokenizer:
     kind = LEVELS.get(str(table.get("level"))) if isinstance(table, Mapping) else None
     if kind is None:
         raise ModelError("a tokenizer", expected=f"the level {', '.join(LEVELS)}")
+    table = {**kind.assumed, **table}
     wanted = {"level", "tokens", *kind.options}
     if set(table) != wanted:
         raise ModelError(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from unrolled.errors import ModelError, UsageError
 
+from .hangul import checked_jamo, compose, decompose
 from .tokenizer import BOS, EOS, SPECIAL, Tokenizer, normalised
 
 
@@ -20,6 +21,7 @@ class Subwords(Tokenizer):
     Args:
         tokens: as for `Tokenizer`.
         merges: pairs of pieces that become one, the first learnt first.
+        jamo: whether a Hangul syllable becomes its letters first, so that pieces may part it.
 
     Raises:
         UsageError: the package is not installed, or a value that it cannot have.
@@ -28,10 +30,14 @@ class Subwords(Tokenizer):
         >>> pieces = Subwords.learn(["low lower lowest", "low"] * 9, size=266)
         >>> pieces.decode(pieces.encode("a lower 낮은 bow"))
         'a lower 낮은 bow'
+        >>> stems = Subwords.learn(["가다 간다 갔다", "보다 본다 봤다"] * 9, size=290, jamo=True)
+        >>> stems.decode(stems.encode("간다 본다"))
+        '간다 본다'
     """
 
     level = "subwords"
-    options = ("lower", "form", "merges")
+    options = ("lower", "form", "jamo", "merges")
+    assumed: ClassVar[dict[str, Any]] = {"jamo": False}
 
     def __init__(
         self,
@@ -40,7 +46,9 @@ class Subwords(Tokenizer):
         merges: Sequence[Sequence[str]],
         lower: bool = False,
         form: str = "NFC",
+        jamo: bool = False,
     ):
+        self.jamo = checked_jamo(jamo, form)
         super().__init__(tokens, lower=lower, form=form)
         good = isinstance(merges, Sequence) and all(
             isinstance(pair, Sequence) and len(pair) == 2 and {*pair} <= self.numbers.keys()
@@ -59,6 +67,7 @@ class Subwords(Tokenizer):
         least: int = 2,
         lower: bool = False,
         form: str = "NFC",
+        jamo: bool = False,
     ) -> Subwords:
         """The most frequent pieces of `texts`.
 
@@ -66,11 +75,12 @@ class Subwords(Tokenizer):
             texts: the training part, and nothing else.
             size: V, the 256 bytes and 4 special tokens included.
             least: how often a pair has to be seen to become one.
-            lower, form: as for the class.
+            lower, form, jamo: as for the class.
 
         Raises:
             UsageError: the package is not installed, or the size is below 260.
         """
+        checked_jamo(jamo, form)
         size = 8000 if size is None else size
         if type(size) is not int or size < 260:
             raise UsageError("vocabulary", expected="at least 260 for subwords", got=repr(size))
@@ -84,13 +94,15 @@ class Subwords(Tokenizer):
             show_progress=False,
         )
         clean = (normalised(text, lower=lower, form=form) for text in texts)
+        if jamo:
+            clean = map(decompose, clean)
         model.train_from_iterator(clean, trainer)
         import json
 
         learnt = json.loads(model.to_str())["model"]
         tokens = sorted(learnt["vocab"], key=learnt["vocab"].__getitem__)
         merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in learnt["merges"]]
-        return cls(tokens, merges=merges, lower=lower, form=form)
+        return cls(tokens, merges=merges, lower=lower, form=form, jamo=jamo)
 
     @cached_property
     def _model(self) -> Any:
@@ -100,16 +112,20 @@ class Subwords(Tokenizer):
 
     def split(self, text: str) -> list[str]:
         """The pieces of a normalised text, spelt in letters that stand for bytes."""
-        return self._model.encode(_sound(text), add_special_tokens=False).tokens
+        return self._model.encode(self._read(text), add_special_tokens=False).tokens
 
     def encode(self, text: str, *, bos: bool = False, eos: bool = False) -> list[int]:
         """Numbers of the pieces of any text; none is unknown."""
-        found = self._model.encode(_sound(self.normalise(text)), add_special_tokens=False).ids
+        found = self._model.encode(self._read(self.normalise(text)), add_special_tokens=False).ids
         return [BOS] * bos + found + [EOS] * eos
 
     def join(self, tokens: Sequence[str]) -> str:
         """The text of pieces."""
-        return self._model.decoder.decode([token for token in tokens if token not in SPECIAL])
+        text = self._model.decoder.decode([token for token in tokens if token not in SPECIAL])
+        return compose(text) if self.jamo else text
+
+    def _read(self, text: str) -> str:
+        return _sound(decompose(text) if self.jamo else text)
 
 
 def _pipeline(package: Any, model: Any) -> Any:

@@ -34,6 +34,7 @@ class Tokenizer(ABC):
 
     level: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ("lower", "form")
+    assumed: ClassVar[dict[str, Any]] = {}  # of files from before there was such an option
 
     def __init__(self, tokens: Sequence[str], *, lower: bool = False, form: str = "NFC"):
         if form not in FORMS:
