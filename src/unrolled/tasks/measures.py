@@ -48,7 +48,7 @@ def single(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str, 
     chosen = logits.argmax(dim=1)
     pairs = torch.bincount(targets * count + chosen, minlength=count**2)
     confusion = pairs.reshape(count, count).numpy()
-    per_class = _report(confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1), labels)
+    per_class = report(confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1), labels)
     sure, _ = torch.softmax(logits, dim=1).max(dim=1)
     right = chosen == targets
     return {
@@ -77,7 +77,7 @@ def multi(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str, A
     chosen = logits > 0
     both = (chosen & truth).sum(dim=0).numpy()
     said, there = chosen.sum(dim=0).numpy(), truth.sum(dim=0).numpy()
-    per_class = _report(both, said, there, labels)
+    per_class = report(both, said, there, labels)
     return {
         "accuracy": (chosen == truth).all(dim=1).double().mean().item(),
         "loss": functional.binary_cross_entropy_with_logits(logits, truth.double()).item(),
@@ -164,7 +164,15 @@ def best_temperature(logits: Tensor, targets: Tensor, kind: str) -> float:
     return float(np.exp((low + high) / 2))
 
 
-def _report(both, said, there, labels: Sequence[str]) -> Table:
+def report(both, said, there, labels: Sequence[str]) -> Table:
+    """Precision, recall, F1 and count of each label.
+
+    Args:
+        both: (K,) how often a label was said and true.
+        said: (K,) how often it was said.
+        there: (K,) how often it was true.
+        labels: the K names.
+    """
     return {
         label: {
             "precision": _share(both[k], said[k]),

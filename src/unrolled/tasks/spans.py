@@ -4,7 +4,9 @@ The rule is that of the script of the CoNLL shared tasks (Tjong Kim Sang and Buc
 counts when its type, beginning and end are all right, and a stray I- or E- begins a span.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 MARKS = "BIESO"
@@ -138,3 +140,15 @@ def _figures(right: int, found: int, there: int) -> dict[str, Any]:
         "f1": 2 * right / (found + there) if found + there else 0.0,
         "count": there,
     }
+
+
+def barred(labels: Sequence[str], tags: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Pairs that clean spans never have, if the training part has none of them either."""
+    if not are_spans(labels):
+        return []
+    numbers = {label: k for k, label in enumerate(labels)}
+    seen: Counter[tuple[int, int]] = Counter()
+    for row in tags:
+        path = [len(labels), *(numbers[tag] for tag in row), len(labels)]
+        seen.update(pairwise(path))
+    return [list(pair) for pair in illegal(labels) if pair not in seen]

@@ -6,7 +6,6 @@ and others 2016, arXiv:1603.01360).
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,10 @@ from unrolled.inspect import Trace
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
 from unrolled.tasks import spans
-from unrolled.tasks.measures import Guess, _report
+from unrolled.tasks.measures import Guess
 from unrolled.tasks.spelling import Reader
 from unrolled.tasks.tagger import Tagger, Words, config_of
+from unrolled.tasks.tally import Tally
 from unrolled.text import Characters, read_vectors
 from unrolled.text import Words as Vocabulary
 
@@ -141,7 +141,7 @@ class Tag:
         if spans.are_spans({tag for row in tags for tag in row}) and scheme != "as given":
             tags = [spans.rewritten(row, scheme) for row in tags]
         labels = sorted({tag for row in tags for tag in row})
-        barred = _barred(labels, tags) if crf else []
+        barred = spans.barred(labels, tags) if crf else []
         often = Counter(_each(dataset.train.also or []))
         beside = sorted(tag for tag, count in often.items() if count > 1)
         vectors = None if isinstance(embedding, int) else read_vectors(embedding)
@@ -395,10 +395,8 @@ class Tag:
         device = next(self.model.parameters()).device
         training = self.model.training
         self.model.eval()
-        total, count, words, right, unknown = 0.0, 0, 0, 0, 0
-        size = len(self.labels)
-        confusion = np.zeros((size, size), np.int64)
-        gold, said = [], []
+        total, count = 0.0, 0
+        tally = Tally(self.labels, self._tag if self.spans else None)
         for batch in parts:
             batch = self.move(batch, device)
             if batch.targets is None:
@@ -409,25 +407,9 @@ class Tag:
             for truth, guess in zip(
                 _cut(batch.targets, batch.lengths), self._best(scores, batch), strict=True
             ):
-                words += len(truth)
-                right += int((truth == guess).sum())
-                known = truth >= 0
-                unknown += int((~known).sum())
-                np.add.at(confusion, (truth[known], guess[known]), 1)
-                if self.spans:
-                    gold.append([self._tag(k) for k in truth.tolist()])
-                    said.append([self.labels[k] for k in guess])
+                tally.add(truth, guess)
         self.model.train(training)
-        figures = {
-            "accuracy": right / max(words, 1),
-            "loss": total / max(count, 1),
-            "unknown": unknown,
-            "per_class": _report(
-                confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1), self.labels
-            ),
-            "confusion": confusion,
-        }
-        return {**figures, **spans.f1(gold, said)} if self.spans else figures
+        return {"loss": total / max(count, 1), **tally.figures()}
 
     def calibrate(self, parts: Iterable[Words]) -> None:
         """Nothing is calibrated: the probabilities are those of the model."""
@@ -496,15 +478,3 @@ def _cut(rows: Tensor, lengths: Tensor | None) -> list[np.ndarray]:
 def _each(sentences: Sequence[Sequence[str]]) -> Iterator[str]:
     for words in sentences:
         yield from words
-
-
-def _barred(labels: Sequence[str], tags: Sequence[Sequence[str]]) -> list[list[int]]:
-    """Pairs that clean spans never have, if the training part has none of them either."""
-    if not spans.are_spans(labels):
-        return []
-    numbers = {label: k for k, label in enumerate(labels)}
-    seen: Counter[tuple[int, int]] = Counter()
-    for row in tags:
-        path = [len(labels), *(numbers[tag] for tag in row), len(labels)]
-        seen.update(pairwise(path))
-    return [list(pair) for pair in spans.illegal(labels) if pair not in seen]

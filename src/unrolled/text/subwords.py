@@ -93,9 +93,8 @@ class Subwords(Tokenizer):
             initial_alphabet=sorted(package.pre_tokenizers.ByteLevel.alphabet()),
             show_progress=False,
         )
-        clean = (normalised(text, lower=lower, form=form) for text in texts)
-        if jamo:
-            clean = map(decompose, clean)
+        whole = (normalised(text, lower=lower, form=form) for text in texts)
+        clean = map(decompose, whole) if jamo else whole
         model.train_from_iterator(clean, trainer)
         import json
 
