@@ -215,6 +215,14 @@ def test_tags_of_another_column_are_learnt_beside_and_never_said(tmp_path):
     assert (task.model.beside(read).argmax(2) == batch.others)[known].float().mean() > 0.9
 
 
+def test_what_was_learnt_beside_need_not_be_there_to_be_measured(tmp_path, unrolled):
+    three = write(tmp_path, "He PRP B-NP\nruns VBZ B-VP\n\n" * 20, "three.txt")
+    two = write(tmp_path, "He\tB-NP\nruns\tB-VP\n\n" * 5, "two.txt")
+    told = ["--set", "also=-3", "--epochs", "1", "--hidden", "4", "--out", tmp_path / "m"]
+    assert unrolled("train", three, "--task", "tag", *told).code == 0
+    assert unrolled("eval", tmp_path / "m", two).code == 0
+
+
 def test_a_further_column_is_read_by_name_or_number(tmp_path):
     path = write(tmp_path, "He PRP B-NP\nruns VBZ B-VP\n\n" * 10)
     found = load_tagged(path, also=1)

@@ -296,6 +296,7 @@ def reload(
         return load_text(source, data_dir=data_dir, tokenizer=task.tokenizer, **options)
     if task.name == "tag":
         options = {**recipe.data, **{k: v for k, v in changes.items() if k in SENTENCES}}
+        options["also"] = None  # nothing is measured by them
         return load_tagged(source, data_dir=data_dir, seed=recipe.training["seed"], **options)
     if task.name == "translate":
         options = {**recipe.data, **{k: v for k, v in changes.items() if k in PARALLEL}}
