@@ -13,17 +13,20 @@ from ..plan import Plan
 from .packing import Packing
 from .spelling import Spelling, user_primitives
 from .step import PhaseWriter
-from .sums import ONE, Sums, operands
+from .sums import ONE, Sums
 from .tiles import MOST, Layout, tiles
 
 # What is kept between steps and what is multiplied; everything else is reals.
 KEPT = ("x", "x_weight", "u_weight", "proj_weight", "save", "d_output", "dz", "dx")
 KEPT_OF = ("s_", "o_", "q_")  # of each state, of each record
 # What every call holds beside its buffers: sizes, strides and switches.
-COUNTS = ("T", "B", "K", "ldx", "H", "P", "Hp", "Pp", "threads", "reverse", "want_dx")
+COUNTS = (
+    "T", "B", "K", "ldx", "H", "P", "Hp", "Pp", "threads", "reverse", "want_dx", "ldt", "ldb",
+)  # fmt: skip
 PLAIN = (
     "x", "xw", "x_weight", "x_bias", "u_weight", "u_bias", "proj_weight", "pack", "save", "carry",
-    "statistics", "d_output", "dz", "back_carry", "back_statistics", "dx", "gx", "gp", "gb",
+    "statistics", "d_output", "dz", "back_carry", "back_statistics", "dx", "gx", "gu", "gp", "gb",
+    "gbx", "gbu",
 )  # fmt: skip
 
 
@@ -128,7 +131,6 @@ class _Writer:
             names += [f"raw_gain_{name}", f"raw_shift_{name}", f"d_gain_{name}", f"d_shift_{name}"]
         names += [f"m_{name}" for name in traced.masks] + [f"z_{name}" for name in traced.noises]
         names += [f"{kind}_{name}" for name in self.plan.observed for kind in ("o", "q")]
-        names += [f"gu_{n}" for n in range(len(operands(self.plan)))]
         return tuple(names)
 
     def _structs(self, counts, names) -> str:
