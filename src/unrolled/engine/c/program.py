@@ -98,8 +98,9 @@ class _Writer:
             *(w.text(self.registers) for w in [*self.forward, *self.backward]),
             self.packing.ahead(),
             self._forward(),
+            self.sums.inputs(),
             self._backward(),
-            self.sums.text(),
+            self.sums.outers(),
             self._entries(),
         ]
         return Program("\n".join(parts), counts, names)
@@ -233,6 +234,9 @@ static inline void untouched(const call *c, const step *at, const real *before, 
   }}
 }}
 
+/* Whether dx is computed step by step, while dz is in cache: where a step has rows for some tiles. */
+static inline int at_once(int whole, long b0, long b1) {{ return whole && b1 - b0 >= 16; }}
+
 static void backward_slice(const call *c, const packed *p, long b0, long b1, int whole, long q0, long q1) {{
   for (long s = c->T - 1; s >= 0; s--) {{
     const long t = c->reverse ? c->T - 1 - s : s;
@@ -241,6 +245,7 @@ static void backward_slice(const call *c, const packed *p, long b0, long b1, int
     {self._step(backward=True)}
     {phases}
     {idle}
+    if (c->want_dx && at_once(whole, b0, b1)) inputs(c, p, t * c->B + b0, t * c->B + b1);
   }}
 }}
 """
@@ -328,7 +333,7 @@ void backward(const call *c) {{
     backward_slice(c, p, b0, b1, whole, q0, q1);
     MEET
     outers(c, p, me, n);
-    if (c->want_dx) inputs(c, p, c->T * c->B * me / n, c->T * c->B * (me + 1) / n);
+    if (c->want_dx && !at_once(whole, b0, b1)) inputs(c, p, c->T * c->B * me / n, c->T * c->B * (me + 1) / n);
     restore_zeros(zeros);
   }}
 }}

@@ -41,10 +41,6 @@ class Sums:
     def __init__(self, plan: Plan, spelling: Spelling):
         self.plan, self.spelling = plan, spelling
 
-    def text(self) -> str:
-        """`panel_reals`, `outers` and `inputs`."""
-        return f"{self._outers()}{self._inputs()}"
-
     def panels(self) -> str:
         """How many reals a thread sorts at once."""
         sizes = " + ".join(f"up({size})" for _, _, size in self._operands()) or "0"
@@ -89,7 +85,8 @@ static long panel_reals(const call *c) {{
         for node, block in u_blocks(self.plan).items():
             yield slots[derived.by_u[node]], f"c->gbu + {block} * c->H"
 
-    def _outers(self) -> str:
+    def outers(self) -> str:
+        """Sums over time and batch: gradients of matrices and biases."""
         projected = {self.spelling.slots[k] for k in self.plan.derived.by_proj.values()}
         multiplied = [f"{{{a}, {lda}, {size}}}" for a, lda, size in self._operands()]
         biases = [f"{{{slot}, {out}}}" for slot, out in self._biases()]
@@ -127,7 +124,8 @@ static long panel_reals(const call *c) {{
         count, n = len(spelling.saved), spelling.saved[k]
         return f"c->save + {n} * c->Hp", f"{count} * c->Hp", f"c->{letter}"
 
-    def _inputs(self) -> str:
+    def inputs(self) -> str:
+        """dx of some rows of the sequence."""
         by_x, slots = self.plan.derived.by_x, self.spelling.slots
         if not by_x:
             return """
@@ -142,7 +140,7 @@ static void inputs(const call *c, const packed *p, long b0, long b1) {
             for k in by_x.values()
         )
         return f"""
-/* dx = W^T dz, for all steps at once. */
+/* dx = W^T dz, for rows b0 to b1 of all steps. */
 static void inputs(const call *c, const packed *p, long b0, long b1) {{
   const long Kp = up(c->K);
   for (long q = 0; q < Kp / V;) {{
