@@ -12,7 +12,7 @@ import threading
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from unrolled.engine import compiled, forks
+from unrolled.engine import bound, forks
 from unrolled.layers import Recurrent
 
 PATIENCE = 40  # seconds
@@ -110,7 +110,7 @@ def while_another_thread_holds_the_buffers():
     held, go = threading.Event(), threading.Event()
 
     def hold():
-        with compiled.POOL._lock:
+        with bound.POOL._lock:
             held.set()
             go.wait(PATIENCE)
 

@@ -10,7 +10,7 @@ import dataclasses
 import pytest
 import torch
 
-from unrolled.engine import build, compiled
+from unrolled.engine import bound, build
 from unrolled.layers import Recurrent
 
 DOUBLE = torch.float64
@@ -33,7 +33,7 @@ def compiled_with(*flags):
 
 def poison():
     """Fill every buffer that nobody holds with NaN: what is read must have been written."""
-    for (_, dtype), held in compiled.POOL._held.items():
+    for (_, dtype), held in bound.POOL._held.items():
         for buffer in held:
             if dtype.is_floating_point and buffer.free():
                 buffer.tensor.fill_(float("nan"))

@@ -34,9 +34,27 @@ def inside(cells):
     from held import compiled_with, hold
     from test_engine_cells import SHAPES, of
     from unrolled.cells import find
-    from unrolled.engine import compiled
+    from unrolled.engine import bound, gradients
 
-    compiled.POOL.take = lambda *shape, dtype: torch.empty(shape, dtype=dtype)
+    class Apart:
+        """A room whose buffers lie apart, so that what is read beyond one of them is seen."""
+
+        def __init__(self, shapes, dtype):
+            self.parts = {n: torch.empty(shape, dtype=kind) for n, (shape, kind) in shapes.items()}
+
+        def point(self, struct):
+            for name, part in self.parts.items():
+                setattr(struct, name, part.data_ptr())
+
+        def tensor(self, name):
+            return self.parts[name]
+
+        def zero(self):
+            for part in self.parts.values():
+                part.zero_()
+
+    bound.POOL.take = lambda *shape, dtype: torch.empty(shape, dtype=dtype)
+    bound.Room = gradients.Room = Apart
     torch.set_num_threads(2)
     with compiled_with(*FLAGS):
         for name in cells:

@@ -8,78 +8,96 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .bound import POOL, Room, Shapes
+
 # Who looks on: called after each backward pass with the address of the call's x_weight, which tells
 # the calls apart, and gate → ∂L/∂(x.gate) at every step, (T, B, H).
 WATCHERS: list[Callable[[int, dict[str, Tensor]], None]] = []
 
 
-def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
-    """Run the compiled backward pass and sort its sums into the order of the inputs."""
+def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
+    """Run the compiled backward pass and sort its sums into the order of the inputs.
+
+    Args:
+        ctx: the call: what is `bound`, `found` and `traced`; which tensors it was given have which
+            `shapes`, and of which the gradient is wanted (`wants`).
+        grads: what arrives at the output, the last states, the records.
+    """
     from .compiled import grad_order
 
-    bound, found, traced = ctx.bound, ctx.found, ctx.traced
+    bound, found, traced, wants = ctx.bound, ctx.found, ctx.traced, ctx.wants
     struct, layout, widths = bound.struct, found.layout, bound.widths
     steps, batch, features = struct.T, struct.B, struct.K
-    wide, narrow = struct.Hp, struct.Pp
+    wide, narrow, units, projected = struct.Hp, struct.Pp, struct.H, struct.P
     real, kept = found.real, found.kept
-    count = len(traced.states)
+    count, slots = len(traced.states), len(layout["slots"])
     d_output, d_finals, d_records = grads[0], grads[1 : 1 + count], grads[1 + count :]
-    keep: list[Tensor] = []
+    held: list[Tensor] = []
 
     def bind(name: str, value: Tensor) -> Tensor:
-        keep.append(value)
+        held.append(value)
         setattr(struct, name, value.data_ptr())
         return value
 
-    def zeros(*shape: int, dtype: torch.dtype = real) -> Tensor:
-        return pool.take(*shape, dtype=dtype).zero_()
-
     def arriving(value: Tensor | None, full: int) -> Tensor:
         if value is None:
-            return zeros(steps, batch, full, dtype=kept)
+            return POOL.take(steps, batch, full, dtype=kept).zero_()
         missing = full - value.shape[-1]
-        return (F.pad(value, (0, missing)) if missing else value).contiguous()
+        return F.pad(value, (0, missing)) if missing else value
 
     first = traced.states[0]
-    bind("d_output", arriving(d_output, widths[first][1]))
+    d_output = arriving(d_output, widths[first][1])
+    if d_output.stride(-1) != 1:
+        d_output = d_output.contiguous()
+    struct.ldt, struct.ldb = d_output.stride(0), d_output.stride(1)
+    bind("d_output", d_output)
     for name, d in zip(layout["observed"], d_records, strict=True):
         full = narrow if layout["observed"][name] == "P" else wide
-        bind(f"q_{name}", arriving(d, full))
-    adjoint = {}
-    for s, d in zip(traced.states, d_finals, strict=True):
-        width, full = widths[s]
-        adjoint[s] = bind(f"a_{s}", zeros(2, batch, full))
-        if d is not None:
-            adjoint[s][steps & 1, :, :width] = d
-    slots = len(layout["slots"])
-    dz = bind("dz", pool.take(steps, batch, slots, wide, dtype=kept))
-    bind("back_carry", pool.take(batch, layout["back_carried"], wide, dtype=real))
-    bind("back_statistics", pool.take(batch, layout["norm_backs"], 2, dtype=real))
-    rows = {name: bind(f"dw_{name}", zeros(batch, wide)) for name in layout["by_weight"]}
-    gains, shifts = {}, {}
+        bind(f"q_{name}", arriving(d, full).contiguous())
+    zeroed: Shapes = {f"a_{s}": ((2, batch, full), real) for s, (_, full) in widths.items()}
+    zeroed |= {f"dw_{name}": ((batch, wide), real) for name in layout["by_weight"]}
     for name, letter in layout["norms"].items():
         full = narrow if letter == "P" else wide
-        gains[name] = bind(f"d_gain_{name}", zeros(batch, full))
-        shifts[name] = bind(f"d_shift_{name}", zeros(batch, full))
-    inputs = len(traced.x_gates)
-    size = {"H": struct.H, "P": struct.P}
+        zeroed |= {f"d_{part}_{name}": ((batch, full), real) for part in ("gain", "shift")}
+    zeros = Room(zeroed, real)
+    zeros.zero()
+    others = Room(
+        {
+            "dz": ((steps, batch, slots, wide), kept),
+            "back_carry": ((batch, layout["back_carried"], wide), real),
+            "back_statistics": ((batch, layout["norm_backs"], 2), real),
+            "gb": ((slots, wide), real),
+        },
+        real,
+    )
+    zeros.point(struct)
+    others.point(struct)
+    adjoint = {s: zeros.tensor(f"a_{s}") for s in traced.states}
+    for s, d in zip(traced.states, d_finals, strict=True):
+        if d is not None:
+            adjoint[s][steps & 1, :, : widths[s][0]] = d
 
-    def whole(n: int) -> int:
-        return -(-n // layout["strip"]) * layout["strip"]
+    def sums(name: str, blocks: int, written: int, *shape: int) -> Tensor:
+        """What C sums into, a block a gate; zeros where it does not write every block."""
+        make = torch.empty if written == blocks else torch.zeros
+        return bind(name, make(blocks * shape[0], *shape[1:], dtype=real))
 
-    gx = bind("gx", zeros(whole(features), inputs, wide))[:features]
-    gu = [
-        bind(f"gu_{n}", pool.take(whole(size[letter]), count, wide, dtype=real))[: size[letter]]
-        for n, (letter, count) in enumerate(layout["operands"])
-    ]
-    gp = bind("gp", zeros(whole(struct.H), len(traced.projs), narrow))[: struct.H]
-    gb = bind("gb", pool.take(slots, wide, dtype=real))
-    struct.want_dx = int(ctx.wants_dx)
+    gates, of_x = len(traced.x_gates), len(layout["by_x"])
+    gx = sums("gx", gates, of_x, units, found.padded(features))[:, :features]
+    gbx = sums("gbx", gates, of_x, units)
+    blocks, of_u = max([len(traced.u_gates), *(n + 1 for _, n in layout["by_u"])]), layout["by_u"]
+    operand = projected if traced.operand_width == "P" else units
+    gu = sums("gu", blocks, len(of_u), units, found.padded(operand))[:, :operand]
+    gbu = sums("gbu", blocks, len(of_u), units)
+    projs, of_p = len(traced.projs), len(layout["by_proj"])
+    gp = sums("gp", projs, of_p, projected, wide)[:, :units]
+    struct.want_dx = int(wants[0])
     if struct.want_dx:
-        dx = bind("dx", pool.take(steps, batch, found.padded(features), dtype=kept))
+        dx = bind("dx", POOL.take(steps, batch, found.padded(features), dtype=kept))
     found.library.backward(bound.pointer())
 
-    units, projected = struct.H, struct.P
+    if WATCHERS:
+        dz = others.tensor("dz")
     for watcher in WATCHERS:
         by_gate = {
             g: dz[:, :, layout["slots"][str(k)], :units].to(real) for g, k in layout["by_x"].items()
@@ -89,41 +107,23 @@ def gradients(ctx, grads: tuple, pool) -> tuple[Tensor | None, ...]:
     if struct.want_dx:
         result[0] = dx[..., :features]
     where = grad_order(traced)
-    if ctx.shapes[1] is not None:
-        result[1] = gx[:, :, :units].permute(1, 2, 0).reshape(ctx.shapes[1])
-    by_slot = layout["slots"]
-    if ctx.shapes[2] is not None:
-        of_x = {gate: gb[by_slot[str(k)], :units] for gate, k in layout["by_x"].items()}
-        result[2] = _rows(traced.x_gates, of_x, gb, units)
-    if ctx.shapes[3] is not None:
-        matrices: dict[str, Tensor] = {}
-        biases: dict[str, Tensor] = {}
-        for gate, node, operand, place in layout["by_u"]:
-            matrix, bias = gu[operand][:, place, :units].t(), gb[by_slot[str(node)], :units]
-            matrices[gate] = matrices[gate] + matrix if gate in matrices else matrix
-            biases[gate] = biases[gate] + bias if gate in biases else bias
-        result[3] = torch.cat(
-            [
-                matrices[g] if g in matrices else gb.new_zeros(units, ctx.shapes[3][1])
-                for g in traced.u_gates
-            ]
-        )
-        if ctx.shapes[4] is not None:
-            result[4] = _rows(traced.u_gates, biases, gb, units)
-    if ctx.shapes[5] is not None:
-        result[5] = gp[:, :, :projected].permute(1, 2, 0).reshape(ctx.shapes[5])
+    for n, value in ((1, gx), (2, gbx), (3, gu), (4, gbu), (5, gp)):
+        if ctx.shapes[n] is not None:
+            result[n] = value[: ctx.shapes[n][0]]
+    for gate, block in of_u:
+        if block >= len(traced.u_gates):  # a gate's matrix that multiplies once more
+            own = traced.u_gates.index(gate) * units
+            for value in (gu, gbu):
+                value[own : own + units] += value[block * units : (block + 1) * units]
     for n, s in enumerate(traced.states):
-        result[where["states"] + n] = adjoint[s][0, :, : widths[s][0]].clone()
+        if wants[where["states"] + n]:
+            result[where["states"] + n] = adjoint[s][0, :, : widths[s][0]].clone()
     for n, name in enumerate(traced.weights):
-        if name in rows:
-            result[where["weights"] + n] = rows[name][:, :units].sum(0)
-    for n, name in enumerate(traced.norms):
-        width = projected if layout["norms"][name] == "P" else units
-        result[where["norms"] + 2 * n] = gains[name][:, :width].sum(0)
-        if ctx.shapes[where["norms"] + 2 * n + 1] is not None:
-            result[where["norms"] + 2 * n + 1] = shifts[name][:, :width].sum(0)
+        if name in layout["by_weight"]:
+            result[where["weights"] + n] = zeros.tensor(f"dw_{name}")[:, :units].sum(0)
+    for n, (name, letter) in enumerate(layout["norms"].items()):
+        width = projected if letter == "P" else units
+        for m, part in enumerate(("gain", "shift"), where["norms"] + 2 * n):
+            if ctx.shapes[m] is not None:
+                result[m] = zeros.tensor(f"d_{part}_{name}")[:, :width].sum(0)
     return tuple(result)
-
-
-def _rows(gates, found: dict[str, Tensor], like: Tensor, units: int) -> Tensor:
-    return torch.cat([found[g] if g in found else like.new_zeros(units) for g in gates])

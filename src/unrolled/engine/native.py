@@ -156,15 +156,13 @@ def emitted(
     """
     from .c import emit
     from .c.spelling import Spelling
-    from .c.sums import operands
-    from .c.tiles import MOST, most_rows
+    from .c.sums import u_blocks
     from .plan import plan
 
     planned = plan(traced, observed, half=dtype == torch.bfloat16)
     program = emit(planned, registers=registers, double=dtype == torch.float64)
     derived, spelling = planned.derived, Spelling(planned)
     widths = node_widths(traced.graph, traced.widths)
-    multiplied = operands(planned)
     layout = {
         "counts": program.counts,
         "buffers": program.buffers,
@@ -174,14 +172,8 @@ def emitted(
         "slots": {str(k): n for k, n in spelling.slots.items()},
         "x_columns": sum(bool(c.x) for phase in planned.forward for c in phase.columns),
         "by_x": derived.by_x,
-        # Each product: its gate, its derivative, what it multiplies, and where among those.
-        "by_u": [
-            [traced.graph.nodes[k].attr, derived.by_u[k], operand, place]
-            for operand, (_, nodes) in enumerate(multiplied)
-            for place, k in enumerate(nodes)
-        ],
-        "operands": [[widths[value], len(nodes)] for value, nodes in multiplied],
-        "strip": most_rows(MOST, registers),
+        # The gate of each product with U, and in which block of rows its gradient lies.
+        "by_u": [[traced.graph.nodes[k].attr, block] for k, block in u_blocks(planned).items()],
         "by_weight": list(derived.by_weight),
         "by_norm": list(derived.by_norm),
         "by_proj": derived.by_proj,

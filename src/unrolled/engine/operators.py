@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BackendError, ShapeError
+from . import bound as binding
 from . import compiled
 from .call import Call, Params
 from .native import Kernel, kernel
@@ -61,7 +62,7 @@ class _Work:
         self.x, self.kept = given[0], kept
         self.call = Call(self.traced, self.x, states, Params(), lengths, reverse)
         self.observed = tuple(observed.split())
-        self.units, self.projected = compiled._sizes(self.traced, self.call, self.tensors)
+        self.units, self.projected = binding.sizes(self.traced, self.call, self.tensors)
 
     def kernel(self) -> Kernel:
         return kernel(self.traced, self.observed, self.kept)
@@ -69,7 +70,7 @@ class _Work:
     def width(self, letter: str) -> int:
         return self.projected if letter == "P" else self.units
 
-    def forward(self, keep: bool) -> compiled.Bound:
+    def forward(self, keep: bool) -> binding.Bound:
         """The pass over time; lengths are looked at here, where they have values."""
         steps, batch = self.x.shape[:2]
         if self.lengths is not None and batch:
@@ -79,10 +80,16 @@ class _Work:
                     "lengths", expected=f"numbers from 0 to T={steps}", got=f"{least} to {most}"
                 )
         return compiled.forward(
-            self.kernel(), self.traced, self.call, self.lengths, self.tensors, keep=keep
+            self.kernel(),
+            self.traced,
+            self.call,
+            self.lengths,
+            self.tensors,
+            keep=keep,
+            apart=keep,
         )
 
-    def saved(self, bound: compiled.Bound) -> list[Tensor]:
+    def saved(self, bound: binding.Bound) -> list[Tensor]:
         return [*bound.sequences.values(), *bound.saved.values()]
 
 
@@ -115,8 +122,8 @@ def sequence(
     """
     work = _Work(given, places, lengths, cell, observed, reverse, kept)
     bound = work.forward(keep)
-    results = [v.contiguous() for v in compiled.results(bound, work.traced, work.call)]
-    results[0] = results[0].clone()  # no result may be a view of another
+    # No result may be a view of another.
+    results = [v.clone() for v in compiled.results(bound, work.traced, work.call)]
     return [*results, *(work.saved(bound) if keep else ())]
 
 
@@ -180,8 +187,8 @@ def sequence_backward(
     work = _Work(given, places, lengths, cell, observed, reverse, kept)
     found, traced = work.kernel(), work.traced
     if saved:
-        bound = compiled.bind(found, traced, work.call, lengths, work.tensors, keep=True)
-        compiled.rebind(bound, traced, list(saved))
+        bound = binding.bind(found, traced, work.call, lengths, work.tensors, keep=True)
+        binding.rebind(bound, traced, list(saved))
     else:
         bound = work.forward(keep=True)
     count = 1 + len(traced.states) + len(work.observed)
@@ -192,12 +199,12 @@ def sequence_backward(
         bound=bound,
         found=found,
         traced=traced,
-        wants_dx=wants_dx,
+        wants=[wants_dx, *(True for _ in work.tensors[1:])],
         shapes=[None if v is None else v.shape for v in work.tensors],
     )
     from .gradients import gradients
 
-    own = gradients(ctx, tuple(grads), compiled.POOL)
+    own = gradients(ctx, tuple(grads))
     results = []
     for place, value in zip(places, given, strict=True):
         grad = own[place] if place < len(own) else None

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ..errors import BackendError, ShapeError
+from .bound import Bound, bind
 from .call import Call
-from .compiled import Bound, bind, flat, unfit
+from .compiled import flat, unfit
 from .native import kernel
 from .precision import precision
 

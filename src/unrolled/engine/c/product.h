@@ -23,8 +23,8 @@ static inline long share(long left, long most) {
   const long tiles = (left + most - 1) / most;
   return (left + tiles - 1) / tiles;
 }
-/* Sums over time sort their operands into panels of BLOCK words along k and WIDE vectors. */
-enum { BLOCK = 64, WIDE = 16 };
+/* Sums over time sort their operands into panels of BLOCK words along k and STRIPS strips of rows. */
+enum { BLOCK = 64, STRIPS = 24 };
 static const real ZEROS[4 * V];
 
 /* One part of a group's weights: dst[block][before + k][column][vector][lane], `total` words a unit

@@ -13,17 +13,20 @@ from ..plan import Plan
 from .packing import Packing
 from .spelling import Spelling, user_primitives
 from .step import PhaseWriter
-from .sums import ONE, Sums, operands
+from .sums import ONE, Sums
 from .tiles import MOST, Layout, tiles
 
 # What is kept between steps and what is multiplied; everything else is reals.
 KEPT = ("x", "x_weight", "u_weight", "proj_weight", "save", "d_output", "dz", "dx")
 KEPT_OF = ("s_", "o_", "q_")  # of each state, of each record
 # What every call holds beside its buffers: sizes, strides and switches.
-COUNTS = ("T", "B", "K", "ldx", "H", "P", "Hp", "Pp", "threads", "reverse", "want_dx")
+COUNTS = (
+    "T", "B", "K", "ldx", "H", "P", "Hp", "Pp", "threads", "reverse", "want_dx", "ldt", "ldb",
+)  # fmt: skip
 PLAIN = (
     "x", "xw", "x_weight", "x_bias", "u_weight", "u_bias", "proj_weight", "pack", "save", "carry",
-    "statistics", "d_output", "dz", "back_carry", "back_statistics", "dx", "gx", "gp", "gb",
+    "statistics", "d_output", "dz", "back_carry", "back_statistics", "dx", "gx", "gu", "gp", "gb",
+    "gbx", "gbu",
 )  # fmt: skip
 
 
@@ -95,8 +98,9 @@ class _Writer:
             *(w.text(self.registers) for w in [*self.forward, *self.backward]),
             self.packing.ahead(),
             self._forward(),
+            self.sums.inputs(),
             self._backward(),
-            self.sums.text(),
+            self.sums.outers(),
             self._entries(),
         ]
         return Program("\n".join(parts), counts, names)
@@ -128,7 +132,6 @@ class _Writer:
             names += [f"raw_gain_{name}", f"raw_shift_{name}", f"d_gain_{name}", f"d_shift_{name}"]
         names += [f"m_{name}" for name in traced.masks] + [f"z_{name}" for name in traced.noises]
         names += [f"{kind}_{name}" for name in self.plan.observed for kind in ("o", "q")]
-        names += [f"gu_{n}" for n in range(len(operands(self.plan)))]
         return tuple(names)
 
     def _structs(self, counts, names) -> str:
@@ -231,6 +234,9 @@ static inline void untouched(const call *c, const step *at, const real *before, 
   }}
 }}
 
+/* Whether dx is computed step by step, while dz is in cache: where a step has rows for some tiles. */
+static inline int at_once(int whole, long b0, long b1) {{ return whole && b1 - b0 >= 16; }}
+
 static void backward_slice(const call *c, const packed *p, long b0, long b1, int whole, long q0, long q1) {{
   for (long s = c->T - 1; s >= 0; s--) {{
     const long t = c->reverse ? c->T - 1 - s : s;
@@ -239,6 +245,7 @@ static void backward_slice(const call *c, const packed *p, long b0, long b1, int
     {self._step(backward=True)}
     {phases}
     {idle}
+    if (c->want_dx && at_once(whole, b0, b1)) inputs(c, p, t * c->B + b0, t * c->B + b1);
   }}
 }}
 """
@@ -326,7 +333,7 @@ void backward(const call *c) {{
     backward_slice(c, p, b0, b1, whole, q0, q1);
     MEET
     outers(c, p, me, n);
-    if (c->want_dx) inputs(c, p, c->T * c->B * me / n, c->T * c->B * (me + 1) / n);
+    if (c->want_dx && !at_once(whole, b0, b1)) inputs(c, p, c->T * c->B * me / n, c->T * c->B * (me + 1) / n);
     restore_zeros(zeros);
   }}
 }}

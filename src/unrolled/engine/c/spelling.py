@@ -191,7 +191,7 @@ class Spelling:
         if name in traced.states:
             parts.append(f"ld(at->d_{name}_0 + row * {width} + j)")
         if name == traced.states[0]:
-            parts.append(f"ld(c->d_output + (at->t * c->B + row) * {width} + j)")
+            parts.append("ld(c->d_output + at->t * c->ldt + row * c->ldb + j)")
         if name in self.plan.observed:
             parts.append(f"ld(c->q_{name} + (at->t * c->B + row) * {width} + j)")
         return " + ".join(parts)

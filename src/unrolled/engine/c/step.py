@@ -318,13 +318,15 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
         unused = ", (void)keep" if keep else ""
         passed = ", keep" if not self.backward else ""
         tile = self._tile(count) if count else ""
+        # Without products, row by row: memory is read in its order.
+        block = f"block(q1 - q, {self.most})" if count else "q1 - q"
         advance = f"share(b1 - b, MOST_ROWS[{widest} * n])" if count else "b1 - b"
         norms = "\n  ".join([*self._evened(), *self._statistics()])
         accumulators = f"v acc[{max(1, rows * count)}];" if count else "const v *acc = 0;"
         sweep = "" if self._empty() else f"""
   {accumulators}
   for (long q = q0; q < q1;) {{
-    const long n = block(q1 - q, {self.most});
+    const long n = {block};
     for (long b = b0; b < b1;) {{
       const long rows = {advance};
       {tile}

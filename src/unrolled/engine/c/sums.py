@@ -1,7 +1,10 @@
 """A plan comes in; C goes out that sums its derivatives over time: dW, dU, dP, biases, and dx.
 
 Sums run over time and batch in order, and threads share the units: bits do not depend on either.
+They are written as PyTorch lays parameters out, but for rows of whole vectors.
 """
+
+from collections.abc import Iterator
 
 from ..plan import Plan
 from .spelling import Spelling
@@ -10,12 +13,26 @@ from .tiles import Layout, table
 ONE: Layout = ((0, 1),)
 
 
-def operands(plan: Plan) -> list[tuple[int, list[int]]]:
-    """What U multiplies, each once, with the nodes of its products; `gu_0`, … follow this order."""
-    found: dict[int, list[int]] = {}
+def operands(plan: Plan) -> list[int]:
+    """What U multiplies, each once."""
+    nodes = plan.traced.graph.nodes
+    return list(dict.fromkeys(nodes[node].args[0] for node in plan.derived.by_u))
+
+
+def u_blocks(plan: Plan) -> dict[int, int]:
+    """For each product with U, the block of rows of `gu` where its sum goes.
+
+    A gate's first product has the gate's own place; those that multiply it again follow behind.
+    """
+    gates = plan.traced.u_gates
+    found: dict[int, int] = {}
+    behind = len(gates)
     for node in plan.derived.by_u:
-        found.setdefault(plan.traced.graph.nodes[node].args[0], []).append(node)
-    return list(found.items())
+        own = gates.index(str(plan.traced.graph.nodes[node].attr))
+        if own in found.values():
+            own, behind = behind, behind + 1
+        found[node] = own
+    return found
 
 
 class Sums:
@@ -24,18 +41,13 @@ class Sums:
     def __init__(self, plan: Plan, spelling: Spelling):
         self.plan, self.spelling = plan, spelling
 
-    def text(self) -> str:
-        """`panel_reals`, `outers` and `inputs`."""
-        return f"{self._outers()}{self._inputs()}"
-
     def panels(self) -> str:
         """How many reals a thread sorts at once."""
-        sizes = " + ".join(f"strips({size})" for _, _, size in self._operands()) or "0"
+        sizes = " + ".join(f"up({size})" for _, _, size in self._operands()) or "0"
         return f"""
-static inline long strips(long size) {{ return (size + STRIP - 1) / STRIP; }}
 static long panel_reals(const call *c) {{
   (void)c;
-  return (({sizes}) * STRIP + WIDE * V) * BLOCK;
+  return (STRIPS * STRIP + {sizes}) * BLOCK;
 }}
 """
 
@@ -43,46 +55,53 @@ static long panel_reals(const call *c) {{
         """What dz is multiplied with, over the whole sequence: base, distance of rows, size."""
         traced, derived = self.plan.traced, self.plan.derived
         found = [("c->x", "c->ldx", "c->K")] if derived.by_x else []
-        found += [self._sequence(operand) for operand, _ in operands(self.plan)]
+        found += [self._sequence(operand) for operand in operands(self.plan)]
         found += [self._sequence(_projected(traced, name)) for name in derived.by_proj]
         return found
 
-    def _products(self) -> dict[int, list[tuple[int, str, str]]]:
-        """For each slot of dz: the operands it is multiplied with, where that goes, row distance."""
+    def _products(self) -> dict[int, list[tuple[int, str]]]:
+        """For each slot of dz: the operands it is multiplied with, and where that goes."""
         traced, derived, slots = self.plan.traced, self.plan.derived, self.spelling.slots
-        found: dict[int, list[tuple[int, str, str]]] = {slot: [] for slot in slots.values()}
-        number = 0
+        found: dict[int, list[tuple[int, str]]] = {slot: [] for slot in slots.values()}
         if derived.by_x:
-            total = len(traced.x_gates)
             for gate, k in derived.by_x.items():
-                out = f"c->gx + {traced.x_gates.index(gate)} * c->Hp"
-                found[slots[k]].append((number, out, f"{total} * c->Hp"))
-            number += 1
-        for n, (_, nodes) in enumerate(operands(self.plan)):
-            for place, node in enumerate(nodes):
-                out = f"c->gu_{n} + {place} * c->Hp"
-                slot = slots[derived.by_u[node]]
-                found[slot].append((number, out, f"{len(nodes)} * c->Hp"))
-            number += 1
-        for name, k in derived.by_proj.items():
-            out = f"c->gp + {traced.projs.index(name)} * c->Pp"
-            found[slots[k]].append((number, out, f"{len(traced.projs)} * c->Pp"))
-            number += 1
+                block = traced.x_gates.index(gate)
+                found[slots[k]].append((0, f"c->gx + {block} * c->H * up(c->K)"))
+        number = {value: n + bool(derived.by_x) for n, value in enumerate(operands(self.plan))}
+        width = f"up(c->{traced.operand_width})"
+        for node, block in u_blocks(self.plan).items():
+            operand = number[traced.graph.nodes[node].args[0]]
+            found[slots[derived.by_u[node]]].append((operand, f"c->gu + {block} * c->H * {width}"))
+        for n, (name, k) in enumerate(derived.by_proj.items(), len(number) + bool(derived.by_x)):
+            block = traced.projs.index(name)
+            found[slots[k]].append((n, f"c->gp + {block} * c->P * up(c->H)"))
         return found
 
-    def _outers(self) -> str:
+    def _biases(self) -> Iterator[tuple[int, str]]:
+        """The slots whose own sums are gradients of biases, and where those go."""
+        traced, derived, slots = self.plan.traced, self.plan.derived, self.spelling.slots
+        for gate, k in derived.by_x.items():
+            yield slots[k], f"c->gbx + {traced.x_gates.index(gate)} * c->H"
+        for node, block in u_blocks(self.plan).items():
+            yield slots[derived.by_u[node]], f"c->gbu + {block} * c->H"
+
+    def outers(self) -> str:
+        """Sums over time and batch: gradients of matrices and biases."""
         projected = {self.spelling.slots[k] for k in self.plan.derived.by_proj.values()}
         multiplied = [f"{{{a}, {lda}, {size}}}" for a, lda, size in self._operands()]
+        biases = [f"{{{slot}, {out}}}" for slot, out in self._biases()]
         products, first = [], [0]
         for found in self._products().values():
-            products += [f"{{{number}, {out}, {ldo}}}" for number, out, ldo in found]
+            products += [f"{{{number}, {out}}}" for number, out in found]
             first.append(len(products))
-        widths = ["c->Pp / V" if slot in projected else "c->Hp / V" for slot in self._products()]
+        units = ["c->P" if slot in projected else "c->H" for slot in self._products()]
         return (
             _OUTERS.replace("OPERANDS", ", ".join(multiplied) or "{0, 0, 0}")
-            .replace("PRODUCTS", ", ".join(products) or "{0, 0, 0}")
+            .replace("PRODUCTS", ", ".join(products) or "{0, 0}")
+            .replace("ALL_BIASES", str(len(biases)))
+            .replace("BIASES", ", ".join(biases) or "{0, 0}")
             .replace("FIRST", ", ".join(map(str, first)))
-            .replace("WIDTHS", ", ".join(widths) or "0")
+            .replace("UNITS", ", ".join(units) or "0")
             .replace("COUNT", str(len(multiplied)))
             .replace("SLOTS", str(len(self.plan.slots)))
         )
@@ -105,7 +124,8 @@ static long panel_reals(const call *c) {{
         count, n = len(spelling.saved), spelling.saved[k]
         return f"c->save + {n} * c->Hp", f"{count} * c->Hp", f"c->{letter}"
 
-    def _inputs(self) -> str:
+    def inputs(self) -> str:
+        """dx of some rows of the sequence."""
         by_x, slots = self.plan.derived.by_x, self.spelling.slots
         if not by_x:
             return """
@@ -120,7 +140,7 @@ static void inputs(const call *c, const packed *p, long b0, long b1) {
             for k in by_x.values()
         )
         return f"""
-/* dx = W^T dz, for all steps at once. */
+/* dx = W^T dz, for rows b0 to b1 of all steps. */
 static void inputs(const call *c, const packed *p, long b0, long b1) {{
   const long Kp = up(c->K);
   for (long q = 0; q < Kp / V;) {{
@@ -147,62 +167,66 @@ def _projected(traced, name: str) -> int:
 
 
 _OUTERS = """
-/* For every slot of dz: out[i][unit] = sum over time and batch of a[.][i] * dz[.][slot][unit] with all
+/* For every slot of dz: out[unit][i] = sum over time and batch of dz[.][slot][unit] * a[.][i] with all
    that it is multiplied with, and its own sum, which is a bias's gradient; me of n does its units.
    Both sides are sorted into panels first: rows of dz lie a power of two apart, which a cache does
    not hold side by side. */
 static void outers(const call *c, const packed *p, long me, long n) {
   const struct { const kept *a; long lda, size; } operands[] = {OPERANDS};
-  const struct { long operand; real *out; long ldo; } products[] = {PRODUCTS};
-  const long first_of[] = {FIRST}, widths[] = {WIDTHS};
+  const struct { long operand; real *out; } products[] = {PRODUCTS};
+  const struct { long slot; real *out; } biases[] = {BIASES};
+  const long first_of[] = {FIRST}, units[] = {UNITS};
   const long rows = c->T * c->B, ldz = SLOTS * c->Hp, count = SLOTS;
-  real *const right = p->panels + me * panel_reals(c), *const left = right + WIDE * V * BLOCK;
-  long all_vectors = 0, first = 0;
-  FOR(s, count) all_vectors += widths[s];
+  real *const left = p->panels + me * panel_reals(c), *const right = left + STRIPS * STRIP * BLOCK;
+  long all_vectors = 0;
+  FOR(s, count) all_vectors += up(units[s]) / V;
   const long begin = all_vectors * me / n, end = all_vectors * (me + 1) / n;
   for (long k0 = 0; k0 < rows || k0 == 0; k0 += EACH * BLOCK) {
     const long K = least(EACH * BLOCK, rows - k0), W = words(K);
-    real *to = left;
+    real *to = right;
     FOR(o, COUNT) {
-      const long size = operands[o].size, lda = operands[o].lda;
-      for (long i = 0; i < size; i += STRIP, to += STRIP * BLOCK)
-        sort_strip(to, operands[o].a + k0 * lda + i, lda, K, size - i);
+      sort_vectors(to, operands[o].a + k0 * operands[o].lda, operands[o].lda, K, operands[o].size);
+      to += up(operands[o].size) * BLOCK;
     }
-    first = 0;
+    long first = 0;
     FOR(s, count) {
-      const long u0 = first > begin ? 0 : begin - first, u1 = least(widths[s], end - first);
-      first += widths[s];
-      for (long u = u0; u < u1;) {
-        const long wide = least(WIDE, u1 - u);
-        sort_vectors(right, c->dz + k0 * ldz + s * c->Hp + u * V, ldz, K, wide);
-        FOR(i, wide) {
-          real *own = c->gb + s * c->Hp + (u + i) * V;
-          v sum = all(0); /* block by block: a long sum of one lane loses bits */
-          FOR(k, W) sum = plus(sum, ld(right + (i * BLOCK + k) * V));
-          st(own, k0 ? ld(own) + sum : sum);
-        }
-        for (long i = 0; i < wide;) {
-          const long m = block(wide - i, 4);
-          const real *here = right + i * BLOCK * V;
-          for (long o = first_of[s]; o < first_of[s + 1]; o++) {
-            const real *a = left;
-            FOR(before, products[o].operand) a += strips(operands[before].size) * STRIP * BLOCK;
-            real *out = products[o].out + (u + i) * V;
-            const long ldo = products[o].ldo, all_strips = strips(operands[products[o].operand].size);
-            FOR(strip, all_strips) {
-              if (!k0) FOR(r, STRIP) FOR(l, m) st(out + r * ldo + l * V, all(0));
-              if (m == 4) outer_4(W, a, here, out, ldo);
-              else if (m == 2) outer_2(W, a, here, out, ldo);
-              else outer_1(W, a, here, out, ldo);
-              a += STRIP * BLOCK;
-              out += STRIP * ldo;
+      const long width = up(units[s]) / V, u0 = (first > begin ? 0 : begin - first) * V;
+      const long u1 = least(units[s], (end - first) * V);
+      const kept *const z = c->dz + k0 * ldz + s * c->Hp;
+      first += width;
+      for (long u = u0; u < u1; u += V) {
+        real *own = c->gb + s * c->Hp + u;
+        v sum = all(0); /* block by block: a long sum of one lane loses bits */
+        FOR(k, K) sum += ld(z + k * ldz + u);
+        st(own, k0 ? ld(own) + sum : sum);
+      }
+      for (long u = u0; u < u1; u += STRIPS * STRIP) {
+        const long wide = least(STRIPS * STRIP, u1 - u);
+        sort_strips(left, z + u, ldz, K, wide);
+        for (long o = first_of[s]; o < first_of[s + 1]; o++) {
+          const long ldo = up(operands[products[o].operand].size);
+          const real *here = right;
+          FOR(before, products[o].operand) here += up(operands[before].size) * BLOCK;
+          for (long i = 0; i < ldo;) {
+            const long m = block((ldo - i) / V, 4);
+            for (long r = 0; r < wide; r += STRIP) {
+              const long tall = least(STRIP, wide - r);
+              real *out = products[o].out + (u + r) * ldo + i;
+              if (!k0) FOR(l, tall) memset(out + l * ldo, 0, m * V * sizeof(real));
+              OUTER[m][tall](W, left + r * BLOCK, here, out, ldo);
             }
+            here += m * BLOCK * V;
+            i += m * V;
           }
-          i += m;
         }
-        u += wide;
       }
     }
+  }
+  FOR(b, ALL_BIASES) {
+    long before = 0;
+    FOR(s, biases[b].slot) before += up(units[s]) / V;
+    const long u0 = (before > begin ? 0 : begin - before) * V, u1 = least(c->H, (end - before) * V);
+    for (long u = u0; u < u1; u++) biases[b].out[u] = c->gb[biases[b].slot * c->Hp + u];
   }
 }
 """

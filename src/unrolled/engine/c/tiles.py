@@ -45,7 +45,8 @@ def tiles(layouts: Iterable[tuple[Layout, int]], registers: int) -> str:
     text.append(f"static const int MOST_ROWS[{MOST + 1}] = {{0, {largest}}};")
     strip = most_rows(MOST, registers)
     text.append(f"enum {{ STRIP = {strip} }};")
-    text += [_outer(strip, n) for n in (1, 2, 4)]
+    shapes = [(r, n) for n in (1, 2, 4) for r in range(1, strip + 1)]
+    text += [_OUTER_TYPE, *(_outer(*shape) for shape in shapes), _lookup("OUTER", "outer", shapes)]
     return "\n".join(text)
 
 
@@ -99,12 +100,17 @@ static void {table(layout).lower()}_{rows}_{n}(const part *p, const real *w, con
 }}"""
 
 
+_OUTER_TYPE = """
+/* out[r][c] += sum over k of a[k][r] * z[c][k]: panels of BLOCK words, sorted for this. */
+typedef void outer_t(long K, const real *a, const real *z, real *out, long ldo);
+"""
+
+
 def _outer(rows: int, columns: int) -> str:
     return f"""
-/* out[r][c] += sum over k of a[k][r] * z[c][k]: panels of BLOCK words, sorted for this. */
-static void outer_{columns}(long K, const real *a, const real *z, real *out, long ldo) {{
+static void outer_{rows}_{columns}(long K, const real *a, const real *z, real *out, long ldo) {{
   {_grid(rows, columns, "v s{r}_{c} = ld(out + {r} * ldo + {c} * V);")}
-  for (long k = 0; k < K; k++, a += {rows}, z += V) {{
+  for (long k = 0; k < K; k++, a += STRIP, z += V) {{
       {_k_step(rows, range(columns), "z + {c} * BLOCK * V", "a[{r}]")}
   }}
   {_grid(rows, columns, "st(out + {r} * ldo + {c} * V, s{r}_{c});")}
@@ -112,9 +118,15 @@ static void outer_{columns}(long K, const real *a, const real *z, real *out, lon
 
 
 def _table(layout: Layout, shapes: list[tuple[int, int]]) -> str:
-    name, rows = table(layout), []
+    name = table(layout)
+    return _lookup(name, name.lower(), shapes, "tile_t")
+
+
+def _lookup(name: str, prefix: str, shapes: list[tuple[int, int]], kind: str = "outer_t") -> str:
+    """The table of the kernels of some shapes, by vectors and rows."""
+    rows = []
     for n in range(MOST + 1):
-        entries = [f"{name.lower()}_{r}_{n}" if (r, n) in shapes else "0" for r in range(9)]
+        entries = [f"{prefix}_{r}_{n}" if (r, n) in shapes else "0" for r in range(9)]
         rows.append("  {" + ", ".join(entries) + "}")
     body = ",\n".join(rows)
-    return f"static tile_t *const {name}[{MOST + 1}][9] = {{\n{body}}};\n"
+    return f"static {kind} *const {name}[{MOST + 1}][9] = {{\n{body}}};\n"

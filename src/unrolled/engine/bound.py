@@ -1,0 +1,236 @@
+"""A call comes in; its C struct goes out, with the memory that it points into.
+
+What only C reads lies in one piece of memory a call: a buffer by itself costs a few microseconds,
+a pointer into a piece none.
+"""
+
+import ctypes
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import forks
+from .call import Call
+from .native import Kernel
+from .pool import Pool
+
+POOL = Pool()
+FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
+MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tensors of `flat`
+LINE = 64  # bytes of a cache line, where each buffer begins
+Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+class Bound:
+    """One call's C struct, with the tensors that keep its memory alive."""
+
+    def __init__(self, found: Kernel):
+        self.struct = found.structure()
+        self.held: list[Tensor | Room] = []
+        self.sequences: dict[str, Tensor] = {}
+        self.rings: dict[str, Tensor] = {}
+        self.recorded: dict[str, Tensor] = {}
+        self.saved: dict[str, Tensor] = {}
+        self.widths: dict[str, tuple[int, int]] = {}
+
+    def set(self, name: str, value: Tensor | None) -> None:
+        if value is not None:
+            self.held.append(value)
+            setattr(self.struct, name, value.data_ptr())
+
+    def pointer(self):
+        return ctypes.byref(self.struct)
+
+    def start(self, name: str, at: int, value: Tensor) -> None:
+        """Let a state begin with this value: (B, width), in place `at` of its sequence."""
+        for rows in (self.sequences[name][at], *(r[0] for r in self._ring(name))):
+            width, full = self.widths[name]
+            if full != width:
+                rows.zero_()
+                rows = rows[:, :width]
+            rows.copy_(value)
+
+    def carried(self, name: str, at: int, step: int) -> Tensor:
+        """A state as it is carried on, (B, width): in place `at` of its sequence, after a step."""
+        ring = self._ring(name)
+        rows = ring[0][step & 1] if ring else self.sequences[name][at]
+        width, full = self.widths[name]
+        return rows if width == full else rows[:, :width]
+
+    def _ring(self, name: str) -> list[Tensor]:
+        return [self.rings[name]] if name in self.rings else []
+
+
+class Room:
+    """Buffers in one piece of memory.
+
+    Args:
+        shapes: name → shape and dtype.
+        dtype: of the piece, as the pool knows it.
+    """
+
+    def __init__(self, shapes: Shapes, dtype: torch.dtype):
+        self._places: dict[str, tuple[int, int]] = {}
+        self._shapes, at = shapes, 0
+        for name, (shape, kind) in shapes.items():
+            size = kind.itemsize
+            for n in shape:
+                size *= n
+            self._places[name] = at, size
+            at += -(-size // LINE) * LINE
+        self.memory = POOL.take(at // dtype.itemsize, dtype=dtype)
+
+    def point(self, struct: ctypes.Structure) -> None:
+        """Let the struct's fields of these names point here."""
+        base = self.memory.data_ptr()
+        for name, (at, _) in self._places.items():
+            setattr(struct, name, base + at)
+
+    def zero(self) -> None:
+        """Fill all of it with 0."""
+        self.memory.zero_()
+
+    def tensor(self, name: str) -> Tensor:
+        """One of the buffers."""
+        at, size = self._places[name]
+        shape, kind = self._shapes[name]
+        piece = self.memory[at // self.memory.itemsize : -(-(at + size) // self.memory.itemsize)]
+        if kind != self.memory.dtype:
+            piece = piece.view(kind)[: size // kind.itemsize]
+        return piece.view(shape)
+
+
+def bind(
+    found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool, apart: bool = False
+) -> Bound:
+    """Fill the struct of a call.
+
+    Args:
+        found: the compiled cell.
+        traced: the cell, options of the layer included.
+        call: one layer, one direction.
+        lengths: (B), or `None`.
+        tensors: as `compiled.flat` orders them.
+        keep: whether a backward pass will follow.
+        apart: whether what the backward pass reads lies in tensors of their own, in `saved`.
+    """
+    layout, real, kept = found.layout, found.real, found.kept
+    x, x_weight, x_bias, u_weight, u_bias, projs = (
+        None if v is None else v.to(kept if n in MATRICES else real).contiguous()
+        for n, v in enumerate(tensors[:6])
+    )
+    assert x is not None  # there is always an input, if of no features
+    steps, batch, features = x.shape
+    states = tensors[6 : 6 + len(traced.states)]
+    units, projected = sizes(traced, call, tensors)
+    bound = Bound(found)
+    wide, narrow = found.padded(units), found.padded(projected)
+    widths = bound.widths = {s: (projected, narrow) if traced.widths[s] == "P" else (units, wide)
+              for s in traced.states}  # fmt: skip
+    s = bound.struct
+    if found.kept != found.real and features % 2:
+        x = F.pad(x, (0, 1))  # two values make a word
+    s.T, s.B, s.K, s.ldx, s.H, s.P = steps, batch, features, x.shape[2], units, projected
+    s.Hp, s.Pp = wide, narrow
+    s.reverse, s.threads = int(call.reverse), _threads(steps * batch * units)
+    if lengths is not None:
+        bound.set("lengths", lengths.contiguous())
+    for name, value in (("x", x), ("x_weight", x_weight), ("x_bias", x_bias),
+                        ("u_weight", u_weight), ("u_bias", u_bias),
+                        ("proj_weight", projs)):  # fmt: skip
+        bound.set(name, value)
+    _bind_small(bound, traced, tensors, widths, (wide, narrow))
+    whole = {name: keep or name == traced.states[0] for name in traced.states}
+    for name in traced.states:
+        setattr(s, f"ring_{name}", steps + 1 if whole[name] else 2)
+    times = steps if keep else 1
+    sequences: Shapes = {
+        f"s_{name}": ((steps + 1 if whole[name] else 2, batch, widths[name][1]), kept)
+        for name in traced.states
+    }
+    saved: Shapes = {
+        "save": ((times, batch, layout["saved"], wide), kept),
+        "statistics": ((times, batch, len(layout["norms"]), 2), real),
+    }
+    inside: Shapes = {
+        "carry": ((batch, layout["carried"], wide), real),
+        "pack": ((found.library.pack_size(bound.pointer()),), real),
+    }
+    if layout["x_columns"] and batch < FEW_ROWS * s.threads and steps > 1:
+        inside["xw"] = ((steps, batch, layout["x_columns"], wide), real)
+    if kept != real:
+        inside |= {f"r_{name}": ((2, batch, widths[name][1]), real) for name in traced.states}
+    # The sequence of the first state is the output, which others hold.
+    alone = {*sequences, *saved} if apart else {f"s_{traced.states[0]}"}
+    inside |= {name: v for name, v in {**sequences, **saved}.items() if name not in alone}
+    room = Room(inside, real)
+    bound.held.append(room)
+    room.point(s)
+    for name, (shape, dtype) in {**sequences, **saved}.items():
+        if name in alone:
+            value = POOL.take(*shape, dtype=dtype)
+            bound.set(name, value)
+        elif name in sequences:
+            value = room.tensor(name)
+        else:
+            continue
+        if name in sequences:
+            bound.sequences[name.removeprefix("s_")] = value
+        else:
+            bound.saved[name] = value
+    if kept != real:
+        bound.rings = {name: room.tensor(f"r_{name}") for name in traced.states}
+    for name, first in zip(traced.states, states, strict=True):
+        bound.start(name, steps if call.reverse and whole[name] else 0, first)
+    for name, letter in layout["observed"].items():
+        width, full = (projected, narrow) if letter == "P" else (units, wide)
+        buffer = POOL.take(steps, batch, full, dtype=kept)
+        if lengths is not None:
+            buffer.zero_()
+        bound.set(f"o_{name}", buffer)
+        bound.recorded[name] = buffer[..., :width]
+    return bound
+
+
+def rebind(bound: Bound, traced, kept: list[Tensor]) -> None:
+    """Point a call at what an earlier one kept: the sequences of states, what it saved."""
+    names = [*(f"s_{name}" for name in traced.states), "save", "statistics"]
+    for name, value in zip(names, kept, strict=True):
+        bound.set(name, value.contiguous())
+
+
+def sizes(traced, call: Call, tensors) -> tuple[int, int]:
+    """H and P."""
+    _, x_weight, _, u_weight, _, projs = tensors[:6]
+    if x_weight is not None:
+        units = x_weight.shape[0] // len(traced.x_gates)
+    elif u_weight is not None:
+        units = u_weight.shape[0] // len(traced.u_gates)
+    else:
+        units = call.states[traced.states[0]].shape[-1]
+    return units, projs.shape[0] // len(traced.projs) if projs is not None else units
+
+
+def _threads(work: int) -> int:
+    return torch.get_num_threads() if work > 2048 and forks.many_threads() else 1
+
+
+def _bind_small(bound, traced, tensors, widths, full) -> None:
+    """Weights, norms, masks and noises; padded where the machine's vectors need it."""
+    rest = list(tensors[6 + len(traced.states) :])
+    for name in traced.weights:
+        bound.set(f"raw_{name}", rest.pop(0).contiguous())
+    for name in traced.norms:
+        for part in ("gain", "shift"):
+            value = rest.pop(0)
+            bound.set(f"raw_{part}_{name}", None if value is None else value.contiguous())
+    for name in traced.masks:
+        bound.set(f"m_{name}", _pad(rest.pop(0), full[name[0] == "P"]))
+    for name in traced.noises:
+        bound.set(f"z_{name}", _pad(rest.pop(0), widths[name][1]))
+
+
+def _pad(value: Tensor, full: int) -> Tensor:
+    missing = full - value.shape[-1]
+    return F.pad(value, (0, missing)).contiguous() if missing else value.contiguous()
