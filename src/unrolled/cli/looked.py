@@ -9,7 +9,7 @@ import typer
 
 from unrolled.data import TextPreparation
 from unrolled.errors import DataError, UsageError
-from unrolled.inspect.attribution import METHODS, Attribution
+from unrolled.inspect.attribution import METHODS, Attribution, StepByStep
 from unrolled.inspect.shade import for_terminal, width
 from unrolled.messages import tr
 
@@ -244,12 +244,12 @@ def every_part(task: Any, inputs: Any, target: str | None, at: int | None, seen:
     """What each step had a part in, in every way that is to be had here, for the report."""
     from unrolled.tasks.looking import looked_at
 
-    if seen.steps > MOST_STEPS:
-        return [looked_at(task, inputs, "gradient", target=target, at=at)]
     found = []
-    for method in METHODS:
+    for method in METHODS if seen.steps <= MOST_STEPS else ("gradient",):
         try:
             found.append(looked_at(task, inputs, method, target=target, at=at))
+        except StepByStep:
+            return []
         except UsageError as error:
             if "captum" not in error.expected:
                 raise

@@ -100,15 +100,8 @@ class Teller(ABC):
         return self.model.decoder.loss(output, batch.targets), {}
 
     def peek(self, batch: Any, count: int) -> Callable[[], Tensor]:
-        """The loss of the first `count` inputs of a batch, when it is called.
-
-        Raises:
-            UsageError: the decoder runs a step at a time.
-        """
-        from unrolled.tasks.telling import whole
-
+        """The loss of the first `count` inputs of a batch, when it is called."""
         decoder = self.model.decoder
-        whole(decoder)
         first = self.part(batch, torch.arange(min(count, len(batch.index))))
 
         def loss() -> Tensor:

@@ -11,36 +11,20 @@ from torch import Tensor
 from unrolled.errors import UsageError
 from unrolled.inspect.spoken import Parts, Spoken
 from unrolled.messages import tr
-from unrolled.tasks.decoder import Decoder, shifted
+from unrolled.tasks.decoder import shifted
 from unrolled.tasks.views import View
 from unrolled.tasks.wording import padded, written
 from unrolled.text import EOS, PAD
-
-
-def whole(decoder: Decoder) -> None:
-    """Refuse a decoder whose layers run a step at a time: no layer sees the way back through time.
-
-    Raises:
-        UsageError: it feeds what was looked at to its first layer.
-    """
-    if decoder.feeding == "input":
-        raise UsageError(
-            "inspect",
-            expected="a decoder that reads a whole sequence in one call",
-            got="feeding 'input', which takes one call a step",
-            fix="Train with feeding=between or feeding=none to look inside.",
-        )
 
 
 def view(task: Any, inputs: Any, target: str | None, at: int | None) -> View:
     """What the inspector looks at in a task that says things: its best answer, or `target`.
 
     Raises:
-        UsageError: there is no such token, or the decoder runs a step at a time.
+        UsageError: there is no such token.
         DataError: the inputs are not what the network was trained on.
     """
     decoder = task.model.decoder
-    whole(decoder)
     split = task.given(inputs)
     batch = next(task.batches(split, len(split)))
     batch = task.part(batch, torch.argsort(batch.index))  # sentences come sorted by length
