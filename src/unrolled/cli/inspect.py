@@ -144,7 +144,8 @@ def inspect(
         _truncate(chosen, example)
     elif parts is not None:
         size = int(seen.lengths[example])
-        looked.say_parts(parts, seen.tokens[example], seen.joiner, size)
+        strange = list(dict.fromkeys(seen.unknown[example])) if seen.unknown else []
+        looked.say_parts(parts, seen.tokens[example], seen.joiner, size, strange)
     else:
         _summary(task, seen, [chosen] if layer else seen.layers, example)
     written: list[Any] = []

@@ -2,6 +2,7 @@
 it: parts of an answer, and what was expected of each token or word.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +186,17 @@ def colours() -> bool:
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
-def say_parts(found: Attribution, tokens: list[str], joiner: str, length: int) -> None:
-    """What each step of one sequence had a part in: the text with it, and the largest."""
+def say_parts(
+    found: Attribution, tokens: list[str], joiner: str, length: int, strange: Sequence[str] = ()
+) -> None:
+    """What each step of one sequence had a part in: the text with it, and the largest.
+
+    Args:
+        found: the parts.
+        tokens, joiner: the text.
+        length: of the sequence.
+        strange: tokens that the model does not know.
+    """
     parts = found.parts[0, :length]
     typer.echo(
         tr("{method}: the score is {score}, of an empty input {empty}; parts add up to {sum}",
@@ -195,6 +205,8 @@ def say_parts(found: Attribution, tokens: list[str], joiner: str, length: int) -
     )  # fmt: skip
     if found.method == "integrated" and not found.complete():
         typer.echo(tr("the network tips over too steeply for these parts to be complete"))
+    if strange:
+        typer.echo(tr("unknown to the model, read as <unk>: {words}", words=", ".join(strange)))
     if any(tokens) and any(len(t) < 40 for t in tokens):
         typer.echo(for_terminal(tokens, list(parts), joiner, colour=colours()))
     most = float(abs(parts).max()) or 1.0

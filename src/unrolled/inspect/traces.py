@@ -150,6 +150,7 @@ class Trace:
         told: what a task says of each step, name → a list of values for each sequence.
         joiner: what stands between two tokens where they are written in a row.
         said: of a network that says things, what it said of each sequence.
+        unknown: of texts, the tokens of each that the network read as "<unk>".
     """
 
     layers: list[LayerTrace]
@@ -168,6 +169,7 @@ class Trace:
     told: dict[str, list[list[Any]]] = field(default_factory=dict)
     joiner: str = " "
     said: list[Spoken] = field(default_factory=list)
+    unknown: list[list[str]] = field(default_factory=list)
 
     def __getitem__(self, title: str) -> LayerTrace:
         """A layer by its title, such as `l0` or `l1_reverse`; its first call where there are more.

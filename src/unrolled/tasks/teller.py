@@ -79,6 +79,11 @@ class Teller(ABC):
     def reader(self) -> Recurrent | None:
         """The recurrent layers that read, if there are any."""
 
+    @property
+    @abstractmethod
+    def joiner(self) -> str:
+        """What stands between two of these names where they are written in a row."""
+
     @abstractmethod
     def steps(self, split: Pairs, batch: Any) -> tuple[Tensor, Tensor, list[list[str]]] | None:
         """What those read, (B) steps of each, and names of the steps."""

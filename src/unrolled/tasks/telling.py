@@ -70,6 +70,7 @@ def view(task: Any, inputs: Any, target: str | None, at: int | None) -> View:
             recurrent=reader is not None,
             looks=decoder.attention is not None,
             start=decoder.start,
+            fed=decoder.feeding == "input",
         )
         where = None if looked is None else looked[b, : len(words), : len(names)].numpy()
         said.append(Spoken(words, sure[b, : len(words)].exp().tolist(), names, where, parts))
@@ -82,4 +83,4 @@ def view(task: Any, inputs: Any, target: str | None, at: int | None) -> View:
     x, lengths, tokens = (shifted(targets), sizes, pieces) if read is None else read
     answers = [task.words.decode(row) for row in own]
     return View(x, lengths, lambda chosen: forced(chosen)[0], score, about, tokens,
-                lambda _: answers, joiner=" ", said=said, only=None)  # fmt: skip
+                lambda _: answers, joiner=task.joiner, said=said, only=None)  # fmt: skip
