@@ -36,6 +36,8 @@ def read(
     ids: list[str] = []
     tags: list[list[str]] | None = None
     for source in sources:
+        if not source or (task.name != "language" and not source.strip()):
+            raise UsageError("INPUT", expected="a file or some text", got="an empty text")
         some: Any
         if task.name == "language":
             text = _text(source)
@@ -75,8 +77,6 @@ def own(
     from unrolled.tasks.recipe import Recipe, reload
 
     stored = checkpoint.read(model).config["run"].get("recipe") or {}
-    if part not in ("train", "valid", "test"):
-        raise UsageError("part", expected="test, valid or train", got=repr(part))
     if not stored.get("source"):
         raise UsageError("INPUT", expected="something to look at", got="nothing")
     recipe = Recipe.from_json(stored["options"])

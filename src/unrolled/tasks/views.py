@@ -185,6 +185,11 @@ def _language(task: Any, inputs: Any, target: str | None, at: int | None) -> Vie
     for b, row in enumerate(rows):
         ids[b, : len(row)] = torch.tensor(row)
     places = torch.arange(ids.shape[1])
+    if at is not None and int(lengths.min()) < 2:
+        raise UsageError(
+            "at", expected="a text of at least 2 tokens, since what comes before the first is "
+            "not known", got="one of 1",
+        )  # fmt: skip
     if at is not None and not 2 <= at <= int(lengths.min()):
         raise UsageError("at", expected=f"a token from 2 to {int(lengths.min())}", got=at)
 
