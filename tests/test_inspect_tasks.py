@@ -298,3 +298,26 @@ def test_a_network_that_tips_over_is_integrated_where_it_does():
     assert found.complete()
     assert found.parts[0, 0] == pytest.approx(1.0, abs=2e-3)
     assert not attribute(scored, "gradient").complete()
+
+
+def test_a_word_that_is_unknown_is_shown_as_it_stands_in_the_text(tmp_path, unrolled):
+    prepare = learn_texts(["good film", "bad film"], level="words")
+    layers = Recurrent("gru", 6, 4, backend="reference")
+    task = Classify(layers, prepare, ["+", "-"], encoder=Embedding(prepare.features, 6))
+    seen = look(task, ["good yeti film", "unheard of"])
+    assert seen.tokens == [["good", "yeti", "film"], ["unheard", "of"]]
+    assert seen.unknown == [["yeti"], ["unheard", "of"]]
+    checkpoint.save(tmp_path, task)
+    ran = unrolled("inspect", tmp_path, "good yeti yeti", "--why", "gradient")
+    assert "unknown to the model, read as <unk>: yeti\n" in ran.out
+    assert "good yeti yeti\n" in ran.out
+    assert " yeti" in ran.out.splitlines()[-1]
+
+
+def test_names_of_steps_stand_apart_without_colours(tmp_path, unrolled):
+    task = Classify.for_dataset(load("digits"), cell="gru", hidden=4, backend="reference")
+    checkpoint.save(tmp_path / "m", task)
+    np.save(tmp_path / "x.npy", load("digits").test.inputs[:1])
+    ran = unrolled("inspect", tmp_path / "m", tmp_path / "x.npy", "--why", "gradient")
+    assert ran.code == 0, ran.err
+    assert "row 1  row 2  row 3" in ran.out

@@ -1,14 +1,18 @@
 """What says things can be looked at: encoder and decoder, each by its own steps."""
 
 import copy
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from unrolled import UnrolledError
 from unrolled.data.pairs import PairDataset, Pairs
+from unrolled.inspect.pictures.saying import saying
+from unrolled.inspect.pictures.style import Style
 from unrolled.inspect.report import save_report
 from unrolled.optimise import Settings
 from unrolled.tasks.caption import Caption
@@ -145,12 +149,88 @@ def test_captions_are_looked_at(encoder):
     assert np.abs(found.gap).max() < 1e-2 * np.abs(found.score - found.empty).max()
 
 
-def test_a_decoder_that_runs_a_step_at_a_time_is_refused():
+def probed(task, text, numbers):
+    """What one text is said with, by a loop of steps: states, and ∂(log probability)/∂ of each."""
+    decoder = task.model.decoder
+    split = task.given([text])
+    memory = task.remember(next(task.batches(split, 1)))
+    targets = padded([numbers])
+    x, keys = decoder.embedding(shifted(targets)), decoder.keys(memory)
+    (state,) = decoder.first_states(memory)
+    fed, outputs, states, probes = x.new_zeros(1, decoder.width), [], [], []
+    for t in range(x.shape[1]):
+        _, state = decoder.recurrent.step(torch.cat([x[:, t], fed], -1), state)
+        probes.append({name: torch.zeros_like(v, requires_grad=True) for name, v in state.items()})
+        state = {name: v + probes[-1][name] for name, v in state.items()}
+        found, _ = decoder.look(state["h"][-1].unsqueeze(1), memory, keys)
+        fed = decoder.said(state["h"][-1], found[:, 0])
+        outputs.append(fed)
+        states.append(state)
+    logs = decoder.log_probs(torch.stack(outputs, 1))
+    logs.gather(2, targets[..., None]).sum().backward()
+    values = {name: torch.cat([s[name][0] for s in states]).detach().numpy() for name in state}
+    for probe in probes:
+        for value in probe.values():
+            value.grad = torch.zeros_like(value) if value.grad is None else value.grad
+    slopes = {name: torch.cat([p[name].grad[0] for p in probes]).numpy() for name in state}
+    return values, slopes
+
+
+@pytest.mark.parametrize("backend", ["reference", "auto"])
+@pytest.mark.parametrize("start", ["state", "input"])
+def test_a_decoder_that_runs_a_step_at_a_time_is_seen_as_one_run(start, backend):
+    task, _ = translator(feeding="input", start=start, cell="lstm", backend=backend)
+    task.model.double().eval()
+    seen = look(task, TEXTS)
+    assert seen.answers == [row[0].text for row in task.predict(TEXTS)]
+    titles = ["encoder.l0", "encoder.l0_reverse", "decoder.recurrent.l0"]
+    assert [layer.title for layer in seen.layers] == titles
+    decoder = seen["decoder.recurrent.l0"]
+    said = [list(one.pieces) for one in seen.said]
+    assert seen.tokens_of(decoder) == said
+    assert decoder.one.ends().tolist() == [len(row) for row in said]
+    for b, text in enumerate(TEXTS):
+        numbers = task.words.encode(seen.answers[b], eos=True)
+        values, slopes = probed(task, text, numbers)
+        for name in ("h", "c"):
+            steps = len(numbers)
+            assert np.allclose(decoder[name][b, :steps], values[name], atol=1e-9)
+            assert np.allclose(decoder.gradient(name)[b, :steps], slopes[name], atol=1e-9)
+            assert not decoder[name][b, steps:].any()
+            assert not decoder.gradient(name)[b, steps:].any()
+
+
+def test_gradients_are_watched_where_a_decoder_runs_a_step_at_a_time(tmp_path):
     task, pairs = translator(feeding="input")
-    with pytest.raises(UnrolledError, match="feeding=between"):
-        look(task, TEXTS)
-    with pytest.raises(UnrolledError, match="feeding=between"):
-        task.peek(next(task.batches(pairs, 2)), 1)
+    data, settings = PairDataset("few", pairs, pairs), Settings(epochs=1, batch=2)
+    settings = dataclasses.replace(settings, watch="gradients")
+    train(task, data, settings, tmp_path, progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    (row,) = [row for row in rows if row.get("event") == "gradients"]
+    assert [one["layer"] for one in row["layers"]] == [
+        "encoder.l0", "encoder.l0_reverse", "decoder.recurrent.l0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [translator, captioner])
+@pytest.mark.parametrize("feeding", ["none", "input"])
+def test_what_says_things_is_drawn_with_its_steps(make, feeding, tmp_path, unrolled):
+    task, pairs = make(feeding=feeding)
+    settings = Settings(epochs=1)
+    train(task, PairDataset("few", pairs, pairs), settings, tmp_path / "m", progress=False)
+    given = "a b c"
+    if make is captioner:
+        given = tmp_path / "one.png"
+        Image.fromarray(pairs.inputs[0]).save(given)
+    files = {name: tmp_path / f"{name}.png" for name in ("topology", "picture")}
+    flags = [word for name, path in files.items() for word in (f"--{name}", path)]
+    ran = unrolled("inspect", tmp_path / "m", given, *flags)
+    assert ran.code == 0, ran.err
+    assert all(path.exists() for path in files.values())
+    one = look(task, [given] if make is translator else pairs.inputs[:1]).said[0]
+    drawn = saying(one.parts, Style())
+    words = [text.get_text() for text in drawn.axes[1].texts]
+    assert all(piece in words for piece in one.pieces[-1:])
 
 
 @pytest.mark.parametrize("make", [translator, captioner])
@@ -197,3 +277,18 @@ def test_the_report_shows_what_was_said_and_where_was_looked(tmp_path):
     assert "attention: each step looks at every place" in text
     for title in ("encoder.l0", "decoder.recurrent.l0", "decoder.upper.l0"):
         assert f"<h2>{title}: " in text
+
+
+@pytest.mark.slow
+def test_a_report_is_written_of_a_captioner_that_runs_a_step_at_a_time(tmp_path, unrolled):
+    task, pairs = captioner(feeding="input")
+    Image.fromarray(pairs.inputs[0]).save(tmp_path / "one.png")
+    settings = Settings(epochs=1)
+    train(task, PairDataset("few", pairs, pairs), settings, tmp_path / "m", progress=False)
+    page = tmp_path / "r.html"
+    ran = unrolled("inspect", tmp_path / "m", tmp_path / "one.png", "--report", page)
+    assert ran.code == 0, ran.err
+    assert "What it said" in page.read_text(encoding="utf-8")
+    ran = unrolled("inspect", tmp_path / "m", tmp_path / "one.png", "--why", "gradient")
+    assert ran.code == 2
+    assert "got a step at a time" in ran.err

@@ -258,3 +258,26 @@ def test_bad_input_is_one_line(unrolled, tmp_path, flags, words):
 def test_equal_is_said():
     with pytest.raises(UsageError, match="parameters or units"):
         compare("digits", ["rnn"], tiny(), equal="both")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--set", "cell=gru"], "--set cell=gru: expected --cells, which names them all"),
+        (["--set", "lr = 0.1", "--rates", "0.01"], "--set lr = 0.1: expected --rates, or its"),
+    ],
+)
+def test_what_would_be_overruled_is_refused(unrolled, tmp_path, flags, words):
+    ran = unrolled("lab", "compare", "digits", *flags, "--out", tmp_path / "lab")
+    assert ran.code == 2
+    assert words in ran.err
+    assert not (tmp_path / "lab").exists()
+
+
+def test_one_seed_has_no_interval(unrolled, tmp_path):
+    sets = [word for k, v in OPTIONS.items() for word in ("--set", f"{k}={str(v).lower()}")]
+    flags = ["--cells", "rnn", "--rates", "0.01", "--seeds", "1", "--no-memory", *sets]
+    ran = unrolled("lab", "compare", "digits", *flags, "--out", tmp_path)
+    assert ran.code == 0, ran.err
+    assert "±" not in ran.out
+    assert "One seed on the test part" in ran.out

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from oracle_loop import DOUBLE
-from unrolled import Recurrent
+from unrolled import Recurrent, UnrolledError
 from unrolled.cells import Cell
 from unrolled.errors import UsageError
 from unrolled.inspect import trace
@@ -174,6 +174,34 @@ def test_cells_are_looked_at_on_ones_own_data(unrolled, tmp_path):
     assert rows[0]["gain"] != rows[1]["gain"]
 
 
+def test_the_exploding_network_gets_no_more_updates_than_all_others():
+    few = gradients(Study(["rnn"], **{**TINY, "updates": 3}, rho=1.0))
+    assert [len(row["losses"]) for row in few.clips] == [3, 3]
+    assert gradients(Study(["rnn"], **{**TINY, "updates": 0})).clips == []
+
+
+def test_a_cell_that_is_none_is_refused_before_anything_is_trained(monkeypatch, tmp_path):
+    monkeypatch.setattr("unrolled.lab.reaching.learn", None)
+    monkeypatch.setattr("unrolled.lab.reaching.build", None)
+    with pytest.raises(UnrolledError, match="Did you mean 'lstm'"):
+        gradients(Study(["rnn", "lstn"], **TINY), tmp_path)
+    with pytest.raises(UnrolledError, match="Did you mean 'lstm'"):
+        gradients(Study(["rnn", "lstn"]), tmp_path, source="digits")
+    assert not (tmp_path / "runs.jsonl").exists()
+
+
+@pytest.mark.parametrize("verb", ["gradients", "memory", "compare"])
+def test_ctrl_c_says_where_to_go_on(verb, monkeypatch, unrolled, tmp_path):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    place = {"gradients": "reaching", "memory": "remembering", "compare": "comparing"}[verb]
+    monkeypatch.setattr(f"unrolled.lab.{place}.{verb}", stop)
+    ran = unrolled("lab", verb, *["digits"] * (verb == "compare"), "--out", tmp_path)
+    assert ran.code == 130
+    assert ran.err == f"stopped; what was found is in {tmp_path}: the same command goes on\n"
+
+
 @pytest.mark.slow
 def test_texts_and_tags_are_looked_at_too(tmp_path):
     (tmp_path / "a.txt").write_text("to be or not to be, that is the question. " * 60)
@@ -197,6 +225,7 @@ def test_texts_and_tags_are_looked_at_too(tmp_path):
         (["--task", "add"], "task: expected one of adding"),
         (["--exploding", "mingru", "--updates", "0", "--cells", "rnn", "--steps", "3"], "rnn-relu"),
         (["--set", "epochs=1"], "DATA beside them"),
+        (["digits", "--set", "cell=gru"], "--set cell=gru: expected --cells, which names them all"),
         (["digits", "--steps", "5"], "--steps: expected no DATA beside it, got digits"),
         (["digitz"], "Did you mean 'digits'?"),
     ],

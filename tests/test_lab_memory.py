@@ -10,6 +10,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+from bad_data import idx
 from unrolled import Recurrent, UnrolledError
 from unrolled.errors import DataError, UsageError
 from unrolled.inspect.pictures import Style
@@ -212,12 +213,12 @@ def test_the_command_writes_rows_a_table_and_a_picture(unrolled, tmp_path):
         (["--cells", "lstn"], "Did you mean 'lstm'?"),
         (["--cells", "gru,gru"], "each once, under a name of its own"),
         (["--steps", "ten"], "--steps: expected numbers, such as 10,20,40, got 'ten'"),
-        (["--steps", "0"], "steps: expected whole numbers from 1"),
+        (["--steps", "0"], "steps: expected whole numbers from 1, got 0."),
         (["--tasks", "adding", "--steps", "1"], "steps of adding: expected a whole number of at"),
-        (["--preset", "slow"], "--preset: expected one of quick, adding"),
-        (["--rates", "-1"], "rates: expected numbers above 0"),
+        (["--preset", "slow"], "--preset: expected one of quick, adding, permuted"),
+        (["--rates", "-1,0.1"], "rates: expected numbers above 0, got -1.0, 0.1."),
         (["--updates", "0"], "updates: expected at least 1, got 0"),
-        (["--images", "cats"], "images: expected one of digits"),
+        (["--images", "cats"], "fashion-mnist, or a path of yours, got 'cats'."),
         (["--backend", "cuda"], "backend"),
     ],
 )
@@ -234,3 +235,51 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path):
         Ledger(tmp_path)
     with pytest.raises(UnrolledError, match="cannot be written"):
         Ledger(tmp_path / "runs.jsonl")
+
+
+def made_up_mnist(folder):
+    """Digits whose class is how bright they are: 28 by 28 pixels, forty of each part."""
+    classes = np.arange(40) % 10
+    images = np.broadcast_to(25 * classes[:, None, None], (40, 28, 28))
+    parts = {"train": (images, classes), "t10k": (images, classes)}
+    for part, (pixels, labels) in parts.items():
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(idx(pixels))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+    return folder
+
+
+def test_permuted_mnist_is_one_command(unrolled, tmp_path):
+    folder = made_up_mnist(tmp_path)
+    ran = unrolled(
+        "lab", "memory", "--preset", "permuted", "--images", folder, "--pixels", "4,16", "--cells",
+        "gru", "--updates", "3", "--seconds", "0", "--rates", "0.01", "--give-up", "0",
+        "--parameters", "300", "--backend", "reference", "--out", tmp_path / "lab",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    lines = (tmp_path / "lab" / "runs.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [(r["key"]["task"], r["key"]["steps"], r["updates"]) for r in rows] == [
+        ("pixels", 4, 3), ("pixels", 16, 3),
+    ]  # fmt: skip
+    usual = remembering.PRESETS["permuted"]
+    assert (usual["images"], usual["pixels"][-1]) == ("mnist", 784)
+
+
+def test_every_pixel_is_read_in_the_same_order(tmp_path):
+    folder = made_up_mnist(tmp_path)
+    ramp = np.tile(np.arange(784, dtype=float).reshape(28, 28) % 251, (40, 1, 1))
+    (folder / "train-images-idx3-ubyte").write_bytes(idx(ramp))
+    test = problem("pixels", 784, str(folder))
+    (first, _), (second, _) = test.draw(2, 1, TRAIN), test.draw(2, 2, TRAIN)
+    assert torch.equal(first[0], second[1])
+    assert test.solved == pytest.approx(0.1)
+    flat = torch.from_numpy(ramp[0].flatten() / 250).float()
+    assert torch.allclose(first[0, :, 0].sort().values, flat.sort().values)
+    assert not torch.allclose(first[0, :, 0], flat)
+
+
+@pytest.mark.parametrize("updates", [1, 3, 5])
+def test_no_more_updates_are_made_than_were_allowed(updates):
+    found = trained(updates=updates, every=2)
+    assert found["updates"] == updates
+    assert found["curve"][-1][0] == updates

@@ -9,8 +9,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from unrolled import UnrolledError
+from unrolled import UnrolledError, messages
 from unrolled.inspect.pictures import Style, attention, png
+from unrolled.inspect.pictures.saying import saying
+from unrolled.inspect.spoken import Parts
 
 KOREAN = "나는 어제 친구 와 함께 긴 편지 를 읽었다 . <eos>".split()
 ENGLISH = "I read a long letter with a friend yesterday . <eos>".split()
@@ -62,3 +64,44 @@ def test_weights_of_another_shape_are_refused():
         UnrolledError, match=r"expected \(1, 2\), targets and sources, got \(2, 1\)"
     ):
         attention([[1.0], [0.0]], ["a", "b"], ["c"], Style())
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+@pytest.mark.parametrize("fed", [False, True])
+@pytest.mark.parametrize(
+    ("read", "said", "recurrent"),
+    [
+        (["image"], ["five", " hundred", ",", "<eos>"], False),
+        (["ein"], ["one", "<eos>"], True),
+        (list("Wednesday, 25 November"), ["incomprehensibly", *"2026-11-25", "<eos>"], True),
+        (KOREAN, ["a letter"] * 3, True),
+    ],
+)
+def test_what_is_written_in_a_network_that_says_things_stays_apart(
+    read, said, recurrent, fed, language
+):
+    warnings.filterwarnings("ignore", message="Glyph")
+    parts = Parts(read, said, "layernormlstm" if recurrent else "cnn", "layernormlstm",
+                  both=True, recurrent=recurrent, looks=True, start="state", fed=fed)  # fmt: skip
+    messages.use(language)
+    try:
+        figure = saying(parts, Style())
+    finally:
+        messages.use("en")
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    for axes in figure.axes:
+        texts = [t for t in axes.texts if t.get_text()]
+        boxes = [t.get_window_extent(renderer) for t in texts]
+        for k, box in enumerate(boxes):
+            name = texts[k].get_text()
+            assert figure.bbox.padded(2).contains(*box.p0), name
+            assert figure.bbox.padded(2).contains(*box.p1), name
+            for other in boxes[:k]:
+                assert not box.padded(-1).overlaps(other), name
+            for frame in axes.patches:
+                edges = frame.get_window_extent(renderer)
+                inside = edges.contains(*box.p0) and edges.contains(*box.p1)
+                assert inside or not box.padded(-1).overlaps(edges), name
+            assert texts[k].get_fontsize() >= 10

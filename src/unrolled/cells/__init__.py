@@ -30,7 +30,7 @@ from ..engine.primitives import (
 )
 from ..errors import CellError
 from . import differential, elman, gru, linear, lstm, minimal, xlstm
-from .cell import Cell
+from .cell import Cell, forgiving
 from .paper import OPTIONS
 
 FAMILIES = (elman, lstm, gru, minimal, linear, differential, xlstm)
@@ -130,25 +130,37 @@ def _from_file(reference: str) -> type[Cell]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        with forgiving() as broken:
+            spec.loader.exec_module(module)
     except CellError as error:
         raise CellError(
             f"{path}: {error.what}", expected=error.expected, got=error.got, fix=error.fix
         ) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a user's file raises, said in one line
-        line = getattr(error, "lineno", None) or _line_of(error, path)
-        raise CellError(
-            f"{path}, line {line}", expected="Python that can be imported", got=_named(error)
-        ) from None
+        line = error.lineno if isinstance(error, SyntaxError) else _line_of(error, path)
+        where = f"{path}, line {line}" if line else path
+        raise CellError(where, expected="Python that can be imported", got=_named(error)) from None
     own = {
         k: v
         for k, v in vars(module).items()
         if inspect.isclass(v) and issubclass(v, Cell) and v.__module__ == module.__name__
     }
-    if wanted in own:
-        return own[wanted]
-    if not wanted and len(own) == 1:
-        return next(iter(own.values()))
+    if wanted in own or (not wanted and len(own) == 1):
+        found = own[wanted or next(iter(own))]
+        for kind in found.__mro__:
+            if kind in broken:
+                error = broken[kind]
+                raise CellError(
+                    f"{path}: {error.what}", expected=error.expected, got=error.got, fix=error.fix
+                )
+        return found
+    if inspect.isclass(getattr(module, wanted, None)):
+        raise CellError(
+            f"{path}:{wanted} is no cell",
+            expected=f"one of {', '.join(own) or '(it defines none)'}",
+            got="a class that is not derived from unrolled.Cell",
+            fix=f"Write `class {wanted}(Cell):`.",
+        )
     raise CellError(
         f"{path} has no cell {wanted!r}" if wanted else f"{path}: which cell",
         expected=f"one of {', '.join(own) or '(it defines none)'}",
@@ -161,7 +173,7 @@ def _line_of(error: BaseException, path: str) -> int:
     trace = error.__traceback__
     line = 0
     while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == Path(path):
+        if Path(trace.tb_frame.f_code.co_filename).resolve() == Path(path).resolve():
             line = trace.tb_lineno
         trace = trace.tb_next
     return line

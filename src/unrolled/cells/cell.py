@@ -5,13 +5,29 @@ of one value a unit, `norm.k(v)` a normalisation over the units, `proj.k(v)` a p
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from ..engine import declared
 from ..engine.trace import trace
 from ..engine.traced import Traced
 from ..errors import CellError
+
+# While a file is read: its classes that are no cells, with what is wrong; a class that nobody asks
+# for spoils none of the others. None: an error is raised where the class is defined.
+BROKEN: dict[type, CellError] | None = None
+
+
+@contextmanager
+def forgiving() -> Iterator[dict[type, CellError]]:
+    """Keep errors of classes that are defined in this block, instead of raising them."""
+    global BROKEN
+    before, BROKEN = BROKEN, {}
+    try:
+        yield BROKEN
+    finally:
+        BROKEN = before
 
 
 class Cell:
@@ -87,6 +103,16 @@ class Cell:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        try:
+            cls._define()
+        except CellError as error:
+            if BROKEN is None:
+                raise
+            BROKEN[cls] = error
+
+    @classmethod
+    def _define(cls) -> None:
+        """Check the declaration and the step."""
         own = cls.__dict__
         cls.name = declared.cell_name(own.get("name", cls.__name__.lower()))
         _check_types(cls)

@@ -11,6 +11,7 @@ import typer
 from unrolled.cells import find, names
 from unrolled.cells.paper import short
 from unrolled.cli.ahead import build
+from unrolled.cli.outputs import file_to_write
 from unrolled.engine.equations import equations, legend
 from unrolled.engine.trace import trace
 from unrolled.engine.traced import Traced
@@ -132,7 +133,12 @@ def new(
     out: Annotated[Path | None, typer.Option(help="The file to write; else NAME.py.")] = None,
 ) -> None:
     """Write a template of a cell to start from; it never overwrites a file."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or keyword.iskeyword(name):
+    if keyword.iskeyword(name):
+        raise UsageError(
+            f"NAME {name!r}", expected="the name of a class", got="a word of Python's own",
+            fix=f"Such as {name.title()}Cell.",
+        )  # fmt: skip
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UsageError(
             f"NAME {name!r}",
             expected="the name of a class: letters, digits, underscores",
@@ -140,6 +146,8 @@ def new(
             fix="Such as MyCell.",
         )
     file = out or Path(f"{name.lower()}.py")
+    if not file.exists():  # which is said below
+        file_to_write("--out", file, ".py")
     text = TEMPLATE.format(name=name, file=f"{file.name}:{name}")
     try:
         with open(file, "x", encoding="utf-8", newline="\n") as stream:

@@ -1,11 +1,14 @@
 """What an experiment says comes in; lists that were typed, tables and pictures go out."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from unrolled.errors import UsageError
+from unrolled.messages import tr
 
 
 def words(text: str | None) -> tuple[str, ...] | None:
@@ -27,6 +30,35 @@ def numbers(name: str, text: str | None, kind: type) -> tuple[Any, ...] | None:
         raise UsageError(
             f"--{name}", expected="numbers, such as 10,20,40", got=repr(text)
         ) from None
+
+
+def unset(assignments: Sequence[str], others: Mapping[str, str]) -> None:
+    """Refuse `--set KEY=…` of what another option says.
+
+    Args:
+        assignments: as they were typed.
+        others: key → the option, and how it is used.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for text in assignments:
+        key = text.partition("=")[0].strip()
+        if key in others:
+            raise UsageError(f"--set {text}", expected=others[key], got=f"{key} once more")
+
+
+@contextmanager
+def going_on(folder: Path) -> Iterator[None]:
+    """Say after Ctrl-C where what was found is, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        words = tr(
+            "stopped; what was found is in {folder}: the same command goes on", folder=folder
+        )
+        typer.echo(words, err=True)
+        raise
 
 
 def teller(quiet: bool):

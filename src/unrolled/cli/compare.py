@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unrolled.cli.columns import draw_to, numbers, print_table, teller, words
+from unrolled.cli.columns import draw_to, going_on, numbers, print_table, teller, unset, words
 from unrolled.messages import tr
 
 _Flag = typer.Option
@@ -67,24 +67,29 @@ def compare(
     from unrolled.lab.paper import bibtex, latex
     from unrolled.tasks.recipe import resolve
 
+    said = {"cell": "--cells, which names them all"}
+    if rates is not None:
+        said["lr"] = "--rates, or its middle one as lr, and not both"
+    unset(assignments or (), said)
     flags = {"hidden": hidden, "epochs": epochs, "seed": seed, "label": label, "text": text}
     recipe = resolve(
         source, task=task, preset=preset, config=config, assignments=assignments or (), flags=flags
     )
     name = Path(source).expanduser().resolve().name.split(".")[0] or "data"
     folder = Path(out or f"runs/compare-{name}").expanduser()
-    found = run(
-        source,
-        words(cells) or (),
-        recipe,
-        folder,
-        rates=numbers("rates", rates, float) or (),
-        seeds=seeds,
-        equal=equal,
-        memory=not no_memory,
-        data_dir=data_dir,
-        say=teller(as_json),
-    )
+    with going_on(folder):
+        found = run(
+            source,
+            words(cells) or (),
+            recipe,
+            folder,
+            rates=numbers("rates", rates, float) or (),
+            seeds=seeds,
+            equal=equal,
+            memory=not no_memory,
+            data_dir=data_dir,
+            say=teller(as_json),
+        )
     paths = [
         folder / "runs.jsonl",
         save_table(found.rows, folder / "runs.csv"),
@@ -130,10 +135,17 @@ def _table(found: Any) -> None:
         left=1,
     )  # fmt: skip
     part = tr("the test part") if found.part == "test" else tr("the validation part")
-    typer.echo(
-        tr("Means over {seeds} seeds on {part}; ± is Student's interval of 95 %.",
-           seeds=max(row["runs"] + row["diverged"] for row in rows), part=part)
-    )  # fmt: skip
+    runs = max(row["runs"] + row["diverged"] for row in rows)
+    if runs > 1:
+        typer.echo(
+            tr("Means over {seeds} seeds on {part}; ± is Student's interval of 95 %.",
+               seeds=runs, part=part)
+        )  # fmt: skip
+    else:
+        typer.echo(
+            tr("One seed on {part}: nothing tells how far another would lie; give more: --seeds 5.",
+               part=part)
+        )  # fmt: skip
     for row in rows:
         if row["edge"]:
             typer.echo(

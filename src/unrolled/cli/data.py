@@ -51,7 +51,7 @@ def fetch(name: Name, folder: Folder = None) -> None:
     """Download a dataset into the cache, or into a folder; what is there already is kept."""
     from unrolled import data
 
-    named = data.named(name)
+    named = data.named(name, lists=True)
     if not named.files:
         typer.echo(
             tr("{name} needs no download: {carrier} carries it.", name=name, carrier=named.carrier)
@@ -70,7 +70,7 @@ def verify(name: Name, folder: Folder = None) -> None:
     from unrolled.data.content import content
     from unrolled.data.download import known, problem
 
-    named = data.named(name)
+    named = data.named(name, lists=True)
     if not named.files:
         typer.echo(
             tr("{name} needs no check: {carrier} carries it.", name=name, carrier=named.carrier)

@@ -24,7 +24,9 @@ def inspect(
             "the test part of its own data.",
         ),
     ] = None,
-    part: Annotated[str, _Flag(help="Of its own data: test, valid or train.")] = "test",
+    part: Annotated[
+        str | None, _Flag(help="Of its own data: test, valid or train; default: test.")
+    ] = None,
     data_dir: Annotated[
         str | None, _Flag("--data", metavar="DIR", help="The folder with the dataset's files.")
     ] = None,
@@ -94,17 +96,24 @@ def inspect(
     """
     from unrolled import tasks
     from unrolled.cli import finding, looked
+    from unrolled.cli.outputs import file_to_write
     from unrolled.inspect import save_arrays, save_table
     from unrolled.tasks.following import following
     from unrolled.tasks.looking import look, looked_at
 
+    file_to_write("--picture", picture, ".png")
+    file_to_write("--topology", topology, ".png")
+    file_to_write("--arrays", arrays, ".npz")
+    file_to_write("--table", table, ".csv")
+    file_to_write("--report", report, ".html", ".htm")
+    _together(sources, part=part, data_dir=data_dir, units=units, table=table)
     task = tasks.load(model, which=which, device="cpu", backend=backend)
     most = {"count": count or (2000 if find else 16),
             "length": length or (100_000 if find else 2000)}  # fmt: skip
     if sources:
         inputs, ids, tags = looked.read(task, sources, resize=resize, **most)
     else:
-        inputs, ids, tags = looked.own(task, model, part, data_dir=data_dir, **most)
+        inputs, ids, tags = looked.own(task, model, part or "test", data_dir=data_dir, **most)
     if only is not None:
         inputs, ids, tags = looked.sifted(inputs, ids, tags, only)
     found = None
@@ -144,7 +153,8 @@ def inspect(
         _truncate(chosen, example)
     elif parts is not None:
         size = int(seen.lengths[example])
-        looked.say_parts(parts, seen.tokens[example], seen.joiner, size)
+        strange = list(dict.fromkeys(seen.unknown[example])) if seen.unknown else []
+        looked.say_parts(parts, seen.tokens[example], seen.joiner, size, strange)
     else:
         _summary(task, seen, [chosen] if layer else seen.layers, example)
     written: list[Any] = []
@@ -177,6 +187,24 @@ def inspect(
         typer.echo(str(path), err=as_json)
 
 
+def _together(sources, *, part: str | None, data_dir: str | None, units: bool, table) -> None:
+    """Refuse options that say nothing beside others.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if part not in (None, "train", "valid", "test"):
+        raise UsageError("--part", expected="test, valid or train", got=repr(part))
+    for option, value in (("--part", part), ("--data", data_dir)):
+        if sources and value is not None:
+            raise UsageError(
+                option, expected="no INPUT beside it", got=sources[0],
+                fix="It is of the model's own data.",
+            )  # fmt: skip
+    if units and table is None:
+        raise UsageError("--units", expected="--table FILE.csv beside it", got="none")
+
+
 def _written(task, row) -> Any:
     """A sequence as its task reads it, the first part of a long one."""
     if task.name == "tag":
@@ -191,8 +219,9 @@ def _step(layer, example: int, step: int | None, unit: int | None) -> None:
 
     step = int(layer.one.ends()[example]) if step is None else step
     unit = ranked(layer)[0].unit if unit is None else unit
+    lines = step_walk(layer, step, unit, example)  # before anything is said: it may be none
     typer.echo(tr("{layer}, step {step}, unit {unit}", layer=layer.title, step=step, unit=unit))
-    typer.echo(as_text(step_walk(layer, step, unit, example)))
+    typer.echo(as_text(lines))
 
 
 def _truncate(layer, example: int) -> None:

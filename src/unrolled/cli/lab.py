@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unrolled.cli.columns import draw_to, numbers, print_table, teller, words
+from unrolled.cli.columns import draw_to, going_on, numbers, print_table, teller, unset, words
 from unrolled.cli.compare import compare
 from unrolled.errors import UsageError
 from unrolled.messages import tr
@@ -47,7 +47,11 @@ def gradients(
     steps: Annotated[int | None, _Flag(help="Length of its sequences.")] = None,
     hidden: Annotated[int | None, _Flag(help="Units of each network.")] = None,
     updates: Annotated[
-        int | None, _Flag(help="Updates of the training; 0 looks at first weights alone.")
+        int | None,
+        _Flag(
+            help="Updates of the training; 0 looks at first weights alone. The exploding network "
+            "gets no more, and 200 at the most."
+        ),
     ] = None,
     rho: Annotated[
         float | None, _Flag(help="What the U of the exploding network multiplies by.")
@@ -94,15 +98,17 @@ def gradients(
                 "--" + own[0], expected="no DATA beside it", got=source,
                 fix="Give options of its training with --set.",
             )  # fmt: skip
+        unset(assignments or (), {"cell": "--cells, which names them all"})
         flags = {name: given.pop(name, None) for name in ("hidden", "clip")}
         recipe = resolve(source, preset=preset, assignments=assignments or (), flags=flags)
     if given.get("exploding") == "none":
         given["exploding"] = None
     folder = Path(out or "runs/lab-gradients").expanduser()
-    found = run(
-        Study(**given), folder, source=source, recipe=recipe, data_dir=data_dir,
-        say=teller(as_json),
-    )  # fmt: skip
+    with going_on(folder):
+        found = run(
+            Study(**given), folder, source=source, recipe=recipe, data_dir=data_dir,
+            say=teller(as_json),
+        )  # fmt: skip
     paths = [
         folder / "runs.jsonl",
         save_rows(found.long(), folder / "gradients.csv"),
@@ -134,7 +140,13 @@ def memory(
     tasks: Annotated[str | None, _Flag(help="adding, copy, parity, pixels: a,b.")] = None,
     steps: Annotated[str | None, _Flag(help="Lengths of sequences: 50,100,200.")] = None,
     pixels: Annotated[str | None, _Flag(help="Lengths of pixels, squares: 16,64.")] = None,
-    preset: Annotated[str, _Flag(help="quick, or adding: four cells up to T=800.")] = "quick",
+    preset: Annotated[
+        str,
+        _Flag(
+            help="quick; adding: four cells up to T=800; permuted: MNIST's pixels in one random "
+            "order, up to all 784."
+        ),
+    ] = "quick",
     parameters: Annotated[int | None, _Flag(help="Of each network, about.")] = None,
     layers: Annotated[int | None, _Flag(help="Layers.")] = None,
     seeds: Annotated[int | None, _Flag(help="How many runs of each.")] = None,
@@ -143,12 +155,18 @@ def memory(
         str | None, _Flag(help="Learning rates, tried in this order: 0.01,0.002.")
     ] = None,
     batch: Annotated[int | None, _Flag(help="Sequences an update.")] = None,
-    updates: Annotated[int | None, _Flag(help="Updates that each run may have.")] = None,
-    seconds: Annotated[float | None, _Flag(help="Seconds that each run may have.")] = None,
+    updates: Annotated[
+        int | None, _Flag(help="Updates that each run may have; with --seconds 0 so many.")
+    ] = None,
+    seconds: Annotated[
+        float | None, _Flag(help="Seconds that each run may have, also beyond its updates.")
+    ] = None,
     give_up: Annotated[
         int | None, _Flag(help="Unsolved lengths after which a cell is left; 0 tries all.")
     ] = None,
-    images: Annotated[str | None, _Flag(help="Of pixels: digits, mnist, fashion-mnist.")] = None,
+    images: Annotated[
+        str | None, _Flag(help="Of pixels: digits, mnist, fashion-mnist, or a path.")
+    ] = None,
     data_dir: Folder = None,
     out: Out = None,
     backend: Backend = None,
@@ -182,7 +200,8 @@ def memory(
     given = {name: value for name, value in {**lists, **single}.items() if value is not None}
     plan = Plan(**{**PRESETS[preset], **given})
     folder = Path(out or "runs/lab-memory").expanduser()
-    found = run(plan, folder, say=teller(as_json))
+    with going_on(folder):
+        found = run(plan, folder, say=teller(as_json))
     paths = [
         folder / "runs.jsonl",
         save_table(found.rows, folder / "runs.csv"),

@@ -2,6 +2,7 @@
 it: parts of an answer, and what was expected of each token or word.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import typer
 
 from unrolled.data import TextPreparation
 from unrolled.errors import DataError, UsageError
-from unrolled.inspect.attribution import METHODS, Attribution
+from unrolled.inspect.attribution import METHODS, Attribution, StepByStep
 from unrolled.inspect.shade import for_terminal, width
 from unrolled.messages import tr
 
@@ -35,6 +36,8 @@ def read(
     ids: list[str] = []
     tags: list[list[str]] | None = None
     for source in sources:
+        if not source or (task.name != "language" and not source.strip()):
+            raise UsageError("INPUT", expected="a file or some text", got="an empty text")
         some: Any
         if task.name == "language":
             text = _text(source)
@@ -74,8 +77,6 @@ def own(
     from unrolled.tasks.recipe import Recipe, reload
 
     stored = checkpoint.read(model).config["run"].get("recipe") or {}
-    if part not in ("train", "valid", "test"):
-        raise UsageError("part", expected="test, valid or train", got=repr(part))
     if not stored.get("source"):
         raise UsageError("INPUT", expected="something to look at", got="nothing")
     recipe = Recipe.from_json(stored["options"])
@@ -185,8 +186,17 @@ def colours() -> bool:
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
-def say_parts(found: Attribution, tokens: list[str], joiner: str, length: int) -> None:
-    """What each step of one sequence had a part in: the text with it, and the largest."""
+def say_parts(
+    found: Attribution, tokens: list[str], joiner: str, length: int, strange: Sequence[str] = ()
+) -> None:
+    """What each step of one sequence had a part in: the text with it, and the largest.
+
+    Args:
+        found: the parts.
+        tokens, joiner: the text.
+        length: of the sequence.
+        strange: tokens that the model does not know.
+    """
     parts = found.parts[0, :length]
     typer.echo(
         tr("{method}: the score is {score}, of an empty input {empty}; parts add up to {sum}",
@@ -195,6 +205,8 @@ def say_parts(found: Attribution, tokens: list[str], joiner: str, length: int) -
     )  # fmt: skip
     if found.method == "integrated" and not found.complete():
         typer.echo(tr("the network tips over too steeply for these parts to be complete"))
+    if strange:
+        typer.echo(tr("unknown to the model, read as <unk>: {words}", words=", ".join(strange)))
     if any(tokens) and any(len(t) < 40 for t in tokens):
         typer.echo(for_terminal(tokens, list(parts), joiner, colour=colours()))
     most = float(abs(parts).max()) or 1.0
@@ -244,12 +256,12 @@ def every_part(task: Any, inputs: Any, target: str | None, at: int | None, seen:
     """What each step had a part in, in every way that is to be had here, for the report."""
     from unrolled.tasks.looking import looked_at
 
-    if seen.steps > MOST_STEPS:
-        return [looked_at(task, inputs, "gradient", target=target, at=at)]
     found = []
-    for method in METHODS:
+    for method in METHODS if seen.steps <= MOST_STEPS else ("gradient",):
         try:
             found.append(looked_at(task, inputs, method, target=target, at=at))
+        except StepByStep:
+            return []
         except UsageError as error:
             if "captum" not in error.expected:
                 raise

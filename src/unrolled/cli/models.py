@@ -146,7 +146,9 @@ def predict(
     encoding: Annotated[str, typer.Option(help="Of a text file.")] = "utf-8",
     resize: Annotated[bool, typer.Option("--resize", help="Bring images to the size.")] = False,
     invert: Annotated[bool, typer.Option("--invert", help="Exchange black and white.")] = False,
-    prompt: Annotated[str | None, typer.Option(help="The text to write on from.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="The text to write on from, or to answer.")
+    ] = None,
     length: Annotated[int, typer.Option(help="Tokens to write at the most.")] = 500,
     stop: Annotated[str | None, typer.Option(help="The text that ends it.")] = None,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
@@ -185,9 +187,15 @@ def predict(
     """
     from unrolled import tasks
     from unrolled.cli import scored
+    from unrolled.cli.outputs import file_to_write
     from unrolled.data import read_inputs
 
+    file_to_write("--out", out)
+    file_to_write("--attention", attention, ".png")
+    file_to_write("--state", state)
     task = tasks.load(model, which=which, device=device, backend=backend)
+    if prompt is not None:
+        _prompted(task, source, prompt)
     if task.name == "language":
         from unrolled.cli.sample import sample as write_on
 
@@ -220,12 +228,12 @@ def predict(
     if task.name == "tag":
         from unrolled.cli.tags import tag
 
-        tag(task, source, out=out, interactive=interactive, encoding=encoding)
+        tag(task, source, prompt=prompt, out=out, interactive=interactive, encoding=encoding)
         return
-    if interactive or source in (None, "-"):
+    if interactive or prompt is not None or source in (None, "-"):
         from unrolled.cli import typed
 
-        typed.answer(task, interactive=interactive, every=all_classes)
+        typed.answer(task, prompt=prompt, interactive=interactive, every=all_classes)
         return
     assert source is not None
     inputs, ids = read_inputs(
@@ -254,6 +262,23 @@ def predict(
         return
     for row in rows:
         typer.echo("\t".join(scored.shown(value) for value in row.values()))
+
+
+def _prompted(task: Any, source: str | None, prompt: str) -> None:
+    """Refuse a prompt that is none, beside an input, or that the task cannot read.
+
+    Raises:
+        UsageError: it is.
+    """
+    from unrolled.data import TextPreparation
+
+    if source is not None:
+        raise UsageError("INPUT", expected="a file or --prompt", got="both")
+    reads = task.name in ("language", "translate", "tag")
+    if not reads and not isinstance(getattr(task, "preparation", None), TextPreparation):
+        raise UsageError("--prompt", expected="a model that reads texts", got=task.describe())
+    if task.name != "language" and not prompt.strip():
+        raise UsageError("--prompt", expected="some text", got="nothing")
 
 
 def import_(

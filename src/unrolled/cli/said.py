@@ -44,8 +44,6 @@ def say(
     if interactive:
         _converse(task, how)
         return
-    if prompt is not None and source is not None:
-        raise UsageError("INPUT", expected="a file or --prompt", got="both")
     lines = [prompt] if prompt is not None else _lines(source, encoding)
     filled = [line for line in lines if line.strip()]
     if not filled:

@@ -34,8 +34,6 @@ def sample(
         DataError: the prompt's file cannot be read.
         ModelError: the state is of another model.
     """
-    if source is not None and prompt is not None:
-        raise UsageError("INPUT", expected="a file or --prompt", got="both")
     writer = task.writer(seed, temperature=temperature, top_k=top_k, top_p=top_p)
     if state is not None and Path(state).exists():
         writer.load(state)

@@ -13,7 +13,13 @@ from unrolled.messages import tr
 
 
 def tag(
-    task: Any, source: str | None, *, out: str | None, interactive: bool, encoding: str
+    task: Any,
+    source: str | None,
+    *,
+    prompt: str | None,
+    out: str | None,
+    interactive: bool,
+    encoding: str,
 ) -> None:
     """Tag the lines of standard input, of a text, or the words of a file of columns.
 
@@ -21,6 +27,7 @@ def tag(
         task: the tagger.
         source: a file of columns (CoNLL, CoNLL-U), a text with a sentence a line (.txt of one
             column too), or "-" or None for standard input.
+        prompt: one text, instead.
         out: where to write the user's columns with one more, or the JSON lines.
         interactive: answer each line as it is typed.
         encoding: of the file.
@@ -32,6 +39,9 @@ def tag(
 
     if interactive:
         _converse(task)
+        return
+    if prompt is not None:
+        _told(_answers(task, read_lines(prompt)), out)
         return
     if source in (None, "-"):
         _told(_answers(task, read_lines(sys.stdin.read())), out)

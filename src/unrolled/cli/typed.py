@@ -14,11 +14,12 @@ from unrolled.messages import tr
 _TOGETHER = 64  # lines of a pipe that are answered at once
 
 
-def answer(task: Any, *, interactive: bool, every: bool) -> None:
+def answer(task: Any, *, prompt: str | None, interactive: bool, every: bool) -> None:
     """Answer each line of standard input: as JSON lines, or for a person one after the other.
 
     Args:
         task: that reads texts.
+        prompt: one text, instead.
         interactive: ask for each text.
         every: whether the probability of every class is wanted.
 
@@ -33,6 +34,9 @@ def answer(task: Any, *, interactive: bool, every: bool) -> None:
             got="nothing",
             fix="Only a model of texts is fed so.",
         )
+    if prompt is not None:
+        _say(task, [prompt], every)
+        return
     if interactive:
         _talk(task, every)
         return

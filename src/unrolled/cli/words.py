@@ -113,12 +113,12 @@ def map_(
     encoding: Encoding = "utf-8",
 ) -> None:
     """Draw words as a map in two dimensions: their neighbours beside them."""
-    from pathlib import Path
-
     from unrolled import files
+    from unrolled.cli.outputs import file_to_write
     from unrolled.inspect.pictures.style import Style, png
     from unrolled.inspect.pictures.words import placed, word_map
 
+    target = file_to_write("--out", out, ".png")
     if not 0 <= count <= 2000:
         raise UsageError("--count", expected="0 to 2000", got=count)
     like = _like(source, limit, encoding)
@@ -139,11 +139,7 @@ def map_(
         lambda style: word_map(chosen, places, groups=groups, numbered=numbered, style=style),
         Style(dark=dark),
     )
-    target = Path(out).expanduser()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out {out}", got=error.strerror or error) from None
+    assert target is not None  # there is a name by default
     files.write(target, picture)
     typer.echo(target)
 

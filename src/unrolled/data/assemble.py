@@ -124,8 +124,15 @@ def suits(raw: Raw, preparation: Preparation | TextPreparation) -> None:
             f"{raw.source} does not fit the model",
             expected=_said(preparation.form, preparation.shape),
             got=_said(raw.form, _shape(raw)),
-            fix="Give data of the kind that it was trained on.",
+            fix=_as_image(raw, preparation) or "Give data of the kind that it was trained on.",
         )
+
+
+def _as_image(raw: Raw, preparation: Preparation | TextPreparation) -> str:
+    """What to do with arrays of numbers that may be images by another measure; empty otherwise."""
+    if preparation.form != "image" or raw.form != "series":
+        return ""
+    return "Arrays of images hold whole numbers from 0 to 255: save them with .astype('uint8')."
 
 
 def _apart(parts: Parts, choices: Choices, options: Options) -> dict[str, Callable | None]:

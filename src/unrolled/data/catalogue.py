@@ -21,8 +21,13 @@ DATASETS = {
 }
 
 
-def named(name: str) -> Named:
+def named(name: str, *, lists: bool = False) -> Named:
     """The facts about the dataset called `name`.
+
+    Args:
+        name: of the dataset.
+        lists: whether lists that word vectors are measured on are meant too; nothing is trained on
+            those, so that an error does not name them otherwise.
 
     Raises:
         DataError: none is called so; the message suggests the nearest.
@@ -33,10 +38,11 @@ def named(name: str) -> Named:
     """
     found = DATASETS.get(name)
     if found is None:
-        near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
+        meant = [n for n, entry in DATASETS.items() if lists or entry.form != "words"]
+        near = difflib.get_close_matches(name.lower(), meant, n=1)
         raise DataError(
             "unknown dataset",
-            expected="a name (" + ", ".join(DATASETS) + ") or a path that exists",
+            expected="a name (" + ", ".join(meant) + ") or a path that exists",
             got=repr(name),
             fix=f"Did you mean {near[0]!r}?" if near else "See them with: unrolled data list",
         )

@@ -34,7 +34,7 @@ def read_list(
         UsageError: the name is that of something else.
     """
     if str(source) in DATASETS:
-        facts = named(str(source))
+        facts = named(str(source), lists=True)
         if facts.form != "words":
             raise UsageError(
                 f"{facts.name} to measure vectors on",

@@ -87,13 +87,20 @@ class TextPreparation:
         """
         if not isinstance(text, str):
             raise ShapeError("the inputs", expected="texts", got=type(text).__name__)
-        ids = self.tokenizer.encode(text) or [EOS]
+        return np.array(self._cut(self.tokenizer.encode(text) or [EOS]), np.int32)
+
+    def pieces(self, text: str) -> list[str]:
+        """What stands in a text at each of its numbers, known to the network or not."""
+        split = self.tokenizer.split(self.tokenizer.normalise(text))
+        return self._cut(split or [self.tokenizer.tokens[EOS]])
+
+    def _cut(self, row: list[Any]) -> list[Any]:
         limit = self.limit or LONGEST
-        if len(ids) > limit:
-            half = {"start": limit, "end": 0, "both": limit - limit // 2}[self.kept]
-            rest = limit - half
-            ids = ids[:half] + (ids[-rest:] if rest else [])
-        return np.array(ids, np.int32)
+        if len(row) <= limit:
+            return row
+        half = {"start": limit, "end": 0, "both": limit - limit // 2}[self.kept]
+        rest = limit - half
+        return row[:half] + (row[-rest:] if rest else [])
 
     def encoded(self, split: Any) -> list[np.ndarray]:
         """The numbers of every text of a split, found once."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import BackendError
+from ..errors import BackendError, UsageError
 from . import cache
 
 FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fPIC")
@@ -66,10 +66,25 @@ def compiler(machine: str = "native") -> Compiler:
             fix="Install gcc or clang (or name one in CC), or name cells that were built ahead in "
             'UNROLLED_KERNELS, or take backend="reference".',
         )
-    facts = _remembered(path, machine) or _tried(path, machine)
+    facts = _remembered(path, machine) or _checked(path, machine)
     flags = (*FLAGS, f"-march={machine}", *facts["openmp"])
     identity = hashlib.sha256(f"{facts['version']}{facts['macros']}{flags}".encode()).hexdigest()
     return Compiler(path, flags, facts["registers"], identity, tuple(facts["needs"]))
+
+
+def _checked(path: str, machine: str) -> dict[str, Any]:
+    if machine != "native":
+        try:
+            _output([path, f"-march={machine}", "-E", "-x", "c", os.devnull])
+        except BackendError as error:
+            _output([path, "--version"])  # raises where it is the compiler that does not work
+            raise UsageError(
+                f"machine {machine!r}",
+                expected=f"a processor that {path} knows by -march",
+                got=error.got,
+                fix=f"`{path} -march=x -E - < {os.devnull}` names them.",
+            ) from None
+    return _tried(path, machine)
 
 
 def _tried(path: str, machine: str) -> dict[str, Any]:
@@ -147,10 +162,12 @@ def _output(command: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BackendError(f"the compiler {command[0]} does not run", got=error) from None
     if done.returncode:
+        said = done.stderr.strip().splitlines()
+        wrong = next((line for line in said if "error" in line), said[-1] if said else "an error")
         raise BackendError(
             f"the compiler {command[0]}",
             expected=f"`{' '.join(command)}` to work",
-            got=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "an error",
+            got=wrong,
             fix="Install gcc or clang, or name one in CC.",
         )
     return done.stdout

@@ -64,6 +64,10 @@ class Attribution:
         return words[self.method]
 
 
+class StepByStep(UsageError):
+    """A network reads its sequences a step at a time: no input is there for parts to be of."""
+
+
 class Scored:
     """A module's scores as a function of what its lowest recurrent layer reads.
 
@@ -102,10 +106,10 @@ class Scored:
             for hook in hooks:
                 hook.remove()
         if len(reads) != 1:
-            raise UsageError(
+            raise StepByStep(
                 "what was looked at",
                 expected="a network that reads its sequences in one call",
-                got=f"{len(reads)} calls",
+                got=f"{len(reads)} calls" if reads else "a step at a time",
             )
         self.read = reads[0].detach()
         self.layer = ran[0] if only is None else layers[only]

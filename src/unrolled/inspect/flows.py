@@ -51,6 +51,8 @@ class Flow:
 
     def said(self) -> str:
         """The verdict in words, with its rate and how far credit reaches."""
+        if len(self.carried) < 2:
+            return tr("{layer}: one step; there is no way back through time", layer=self.title)
         words = {
             "vanishing": tr("gradients vanish"),
             "healthy": tr("gradients reach the first step"),

@@ -39,6 +39,7 @@ class Pass:
         nodes: node → its value at every step.
         output, finals: what the layers above read; gradients arrive at them.
         observed: values that the module itself asked for.
+        run: lengths of the run of single steps that this is one of, or None.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Pass:
     observed: dict[str, Tensor] = field(default_factory=dict)
     told: dict[str, Tensor] = field(default_factory=dict)
     held: Tensor | None = None
+    run: Tensor | None = None
 
     @property
     def lengths(self) -> Tensor | None:
@@ -285,7 +287,7 @@ def recording(module: nn.Module, only: str | None = None) -> Iterator[list[Pass]
             nodes[{**graph.outputs, **made.named}[name]] = value
         one = Pass(
             names[id(stack)], layer, direction, call.traced, replace(call, x=x),
-            made, nodes, output, finals, observed,
+            made, nodes, output, finals, observed, run=stack._one_run,
         )  # fmt: skip
         passes.append(one)
         if made.nudges and params.x_weight is not None:

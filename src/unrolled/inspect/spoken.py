@@ -20,6 +20,7 @@ class Parts:
         recurrent: whether the encoder has steps.
         looks: whether the decoder looks at each place of what was read.
         start: "state", "input" or "none": how what was read opens the decoder.
+        fed: whether what was looked at is read by the next step.
     """
 
     read: Sequence[str]
@@ -30,6 +31,7 @@ class Parts:
     recurrent: bool
     looks: bool
     start: str
+    fed: bool = False
 
 
 @dataclass(frozen=True)

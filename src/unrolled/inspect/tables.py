@@ -54,7 +54,6 @@ def save_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> Path:
     rows = iter(rows)
     first = next(rows, {})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "w", encoding="utf-8-sig", newline="") as file:
             table = csv.DictWriter(file, list(first), lineterminator="\n")
             table.writeheader()
@@ -71,7 +70,6 @@ def written(path: Path, content: bytes) -> Path:
         DataError: the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     except OSError as error:
         raise _refused(path, error) from None

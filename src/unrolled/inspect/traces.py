@@ -21,6 +21,7 @@ from ..layers import Recurrent
 from ..layers.stack import Stack
 from . import spoken, words
 from .adjoint import Adjoint, Values
+from .joining import arriving, joined, runs
 from .record import Pass, recording, recurrent_layers
 from .spoken import Spoken
 
@@ -149,6 +150,7 @@ class Trace:
         told: what a task says of each step, name → a list of values for each sequence.
         joiner: what stands between two tokens where they are written in a row.
         said: of a network that says things, what it said of each sequence.
+        unknown: of texts, the tokens of each that the network read as "<unk>".
     """
 
     layers: list[LayerTrace]
@@ -167,6 +169,7 @@ class Trace:
     told: dict[str, list[list[Any]]] = field(default_factory=dict)
     joiner: str = " "
     said: list[Spoken] = field(default_factory=list)
+    unknown: list[list[str]] = field(default_factory=list)
 
     def __getitem__(self, title: str) -> LayerTrace:
         """A layer by its title, such as `l0` or `l1_reverse`; its first call where there are more.
@@ -360,7 +363,7 @@ def _collected(
     x_gradient = read_gradient = None
     read = reads[0] if len(reads) == 1 else None
     if value is None:
-        found = [LayerTrace(one, None) for one in passes]
+        found = [LayerTrace(joined(group), None) for group in runs(passes)]
     else:
         if value.dim():
             raise ShapeError("the loss", expected="a number", got=f"shape {tuple(value.shape)}")
@@ -369,8 +372,12 @@ def _collected(
         firsts = [v for v in (given, read) if v is not None]
         leaves = [*ends, *parameters.values(), *firsts]
         grads = iter(torch.autograd.grad(value, leaves, allow_unused=True))
-        for one in passes:
-            found.append(LayerTrace(one, _direct(one, grads)))
+        groups = runs(passes)
+        lasts = {id(group[-1]) for group in groups}
+        direct = {id(one): _direct(one, grads, leaves=id(one) in lasts) for one in passes}
+        for group in groups:
+            arrives = arriving(group, [direct[id(one)] for one in group])
+            found.append(LayerTrace(joined(group), arrives))
         for name, p in parameters.items():
             grad = next(grads)
             sums[name] = torch.zeros_like(p) if grad is None else grad
@@ -380,10 +387,12 @@ def _collected(
         if read is not None:
             grad = next(grads)
             read_gradient = (torch.zeros_like(read) if grad is None else grad).numpy()
-    for one in passes:  # the graph of autograd has done its work: its memory goes
+    for one in [
+        layer.one for layer in found
+    ]:  # the graph of autograd has done its work: its memory goes
         one.output, one.finals, one.observed = one.output.detach(), {}, {}
         one.call.x = one.call.x.detach()
-    first = passes[0]
+    first = found[0].one
     steps, batch = first.call.x.shape[:2]
     lengths = np.full(batch, steps) if first.lengths is None else first.lengths.numpy()
     raw = x.detach().numpy() if isinstance(x, Tensor) else np.asarray(x)
@@ -435,8 +444,14 @@ def reading(module: nn.Module, only: str | None = None) -> Iterator[list[Tensor]
             hook.remove()
 
 
-def _direct(one: Pass, grads: Iterator[Tensor | None]) -> dict[str, Tensor]:
-    """What arrives at each step of a call from outside it, in the order in which the steps ran."""
+def _direct(one: Pass, grads: Iterator[Tensor | None], *, leaves: bool) -> dict[str, Tensor]:
+    """What arrives at each step of a call from outside it, in the order in which the steps ran.
+
+    Args:
+        one: the call.
+        grads: ∂L/∂ of its output, last states and observed values.
+        leaves: whether its last states leave the run; otherwise the next step is inside too.
+    """
     direct: dict[str, Tensor] = {}
     first = one.traced.states[0]
     valid = one.valid()
@@ -454,7 +469,7 @@ def _direct(one: Pass, grads: Iterator[Tensor | None]) -> dict[str, Tensor]:
     for name in one.observed:
         add(name, next(grads))
     for s, grad in finals:
-        if grad is None or s not in one.traced.states:
+        if grad is None or not leaves or s not in one.traced.states:
             continue
         held = direct.get(s)
         held = like.new_zeros(one.steps, *grad.shape) if held is None else held.clone()

@@ -70,7 +70,7 @@ def learn(
         clip: the largest norm of all gradients together; 0 never clips.
         updates, seconds: both budgets have to be used up before an unsolved run ends. Seconds are
             those of updates alone; measuring is not counted.
-        every: updates between two measurements.
+        every: updates between two measurements; one is made where the updates are used up, too.
 
     Returns:
         `curve`, rows of updates, seconds and the error on held-out sequences; `updates`, `seconds`
@@ -83,7 +83,8 @@ def learn(
     held = problem.draw(EXAMPLES, HELD, TRAIN)
     while done < updates or spent < seconds:
         began = time.perf_counter()
-        for _ in range(every):
+        left = updates - done  # the last stretch ends where the updates do
+        for _ in range(min(every, left) if left > 0 else every):
             x, y = problem.draw(batch, seed * 1_000_003 + done, TRAIN)
             loss = problem.loss(model(x), y)
             optimizer.zero_grad(set_to_none=True)

@@ -6,6 +6,7 @@ as solved.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,8 @@ def problem(name: str, steps: int, images: str = "digits", data_dir: Any = None)
     Args:
         name: adding, copy, parity or pixels.
         steps: T; of `pixels` a square: images are made smaller or larger to have so many.
-        images: the dataset of `pixels`.
-        data_dir: its folder.
+        images: the dataset of `pixels`, or a path of one's own grey square images.
+        data_dir: the dataset's folder.
 
     Raises:
         UsageError: there is no such test, or not at this length.
@@ -113,17 +114,20 @@ def _copy(steps: int, images: str, data_dir: Any) -> Problem:
 
 
 def _pixels(steps: int, images: str, data_dir: Any) -> Problem:
-    if images not in WHOLE:
-        raise UsageError("images", expected="one of " + ", ".join(WHOLE), got=repr(images))
-    whole, side = WHOLE[images], round(steps**0.5)
+    if images not in WHOLE and not Path(images).expanduser().exists():
+        known = ", ".join(WHOLE)
+        raise UsageError("images", expected=f"one of {known}, or a path of yours", got=repr(images))
+    data = None if images in WHOLE else load(images)
+    whole = WHOLE[images] if data is None else _side(images, data.train.inputs)
+    side = round(steps**0.5)
     if side * side != steps or side < 2 or (whole % side and side % whole):
-        known = [n for n in range(2, 4 * whole + 1) if not whole % n or not n % whole]
+        sides = [n for n in range(2, 4 * whole + 1) if not whole % n or not n % whole]
         raise UsageError(
             f"steps of pixels of {images}",
-            expected="one of " + ", ".join(str(n * n) for n in known),
+            expected="one of " + ", ".join(str(n * n) for n in sides),
             got=steps,
         )
-    data = load(images, data_dir=data_dir)
+    data = load(images, data_dir=data_dir) if data is None else data
     order = np.random.RandomState(0).permutation(steps)
     most = float(np.max(data.train.inputs))
     parts = (data.train, data.valid)
@@ -142,7 +146,18 @@ def _pixels(steps: int, images: str, data_dir: Any) -> Problem:
         x = torch.from_numpy(np.ascontiguousarray(pixels, np.float32))
         return x, torch.from_numpy(np.asarray(split.targets)[index])
 
-    return Problem("pixels", steps, 1, len(data.labels), draw, 0, 0.9, 0.1)
+    classes = len(data.labels)
+    return Problem("pixels", steps, 1, classes, draw, 0, 1 - 1 / classes, 1 / classes)
+
+
+def _side(images: str, pixels: Any) -> int:
+    """Pixels of a side of one's own images."""
+    shape = np.shape(pixels)
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise UsageError(
+            f"images {images}", expected="grey squares", got=" x ".join(map(str, shape))
+        )
+    return shape[1]
 
 
 def _resized(images: np.ndarray, side: int) -> np.ndarray:

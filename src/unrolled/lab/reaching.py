@@ -45,7 +45,7 @@ class Study:
         sequences: that are looked at.
         exploding: the cell that is made to explode; None leaves that out.
         rho: what its U multiplies by.
-        clipped: updates of that network.
+        clipped: updates of that network; no more than `updates`, and none where that is 0.
         backend: of the layers.
 
     Raises:
@@ -158,15 +158,19 @@ def gradients(
     """
     study, ledger = study or Study(), Ledger(out)
     say = say or (lambda line: None)
+    titles = budget.titles(study.cells)
+    cells = [budget.traced(cell) for cell in study.cells]  # a name that is none shows now
     bench: Any = None
     if source is not None:
         recipe = recipe or resolve(source)
-        first = replace(recipe, model={**recipe.model, "cell": budget.traced(study.cells[0])})
+        first = replace(recipe, model={**recipe.model, "cell": cells[0]})
         _, data = build(source, first, data_dir=data_dir)
         bench = Bench(source, recipe, data, ledger, data_dir, say)
+    explodes = bench is None and study.exploding is not None
+    if explodes:
+        _explodes(study)
     rows = []
-    for cell, title in zip(study.cells, budget.titles(study.cells), strict=True):
-        own = budget.traced(cell)
+    for own, title in zip(cells, titles, strict=True):
         if bench is None:
             facts, run = _memory(study, own)
         else:
@@ -178,7 +182,7 @@ def gradients(
             row = ledger.add(whole, **_row(layer(), study.sequences)) if row is None else row
             say(_said(row))
             rows.append(row)
-    clips = _clips(study, ledger, say) if bench is None and study.exploding is not None else []
+    clips = _clips(study, ledger, say) if explodes and study.updates else []
     return Gradients(study, rows, clips, source or "")
 
 
@@ -270,19 +274,26 @@ def _short(value: float) -> float:
     return float(f"{min(value, 1e308):.6g}")
 
 
+def _explodes(study: Study) -> clipping.Network:
+    """The network that is made to explode."""
+    own, test = budget.traced(study.exploding), problem(study.task, study.steps)
+    return clipping.exploding(own, test, study.hidden, study.rho, study.seed)
+
+
 def _clips(study: Study, ledger: Ledger, say: Callable[[str], None]) -> list[dict[str, Any]]:
     own, title = budget.traced(study.exploding), budget.title(study.exploding)
+    updates = min(study.clipped, study.updates)
     test, rows = problem(study.task, study.steps), []
     for clip in (0.0, study.clip or 1.0):
         key = {
             "phase": "exploding", "cell": title, "equations": budget.digest(own), "rho": study.rho,
             "clip": clip, "task": study.task, "steps": study.steps, "hidden": study.hidden,
-            "updates": study.clipped, "batch": study.batch, "seed": study.seed,
+            "updates": updates, "batch": study.batch, "seed": study.seed,
         }  # fmt: skip
         row = ledger.find(key)
         if row is None:
-            model = clipping.exploding(own, test, study.hidden, study.rho, study.seed)
-            options = {"updates": study.clipped, "batch": study.batch, "seed": study.seed}
+            model = _explodes(study)
+            options = {"updates": updates, "batch": study.batch, "seed": study.seed}
             row = ledger.add(key, **clipping.train(model, test, clip=clip, **options))
         rows.append(row)
         say(_clip_said(row))

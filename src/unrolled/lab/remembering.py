@@ -39,8 +39,8 @@ class Plan:
         every: updates between two measurements.
         give_up: lengths in a row that no seed solves, after which a cell is not tried at longer
             ones; 0 tries all.
-        images: the dataset of pixels: digits, mnist or fashion-mnist.
-        data_dir: its folder.
+        images: the dataset of pixels: digits, mnist, fashion-mnist, or a path of grey squares.
+        data_dir: the dataset's folder.
         backend: of the layers.
 
     Raises:
@@ -78,13 +78,13 @@ class Plan:
         for name in ("steps", "pixels"):
             value = getattr(self, name)
             if not all(type(n) is int and n > 0 for n in value):
-                raise UsageError(name, expected="whole numbers from 1", got=repr(tuple(value)))
+                raise UsageError(name, expected="whole numbers from 1", got=_listed(value))
             object.__setattr__(self, name, tuple(sorted(set(value))))
         for name in self.tasks:
             if name not in PROBLEMS:
                 raise UsageError("task", expected="one of " + ", ".join(PROBLEMS), got=repr(name))
         if not all(isinstance(r, int | float) and 0 < r < 10 for r in self.rates):
-            raise UsageError("rates", expected="numbers above 0", got=repr(tuple(self.rates)))
+            raise UsageError("rates", expected="numbers above 0", got=_listed(self.rates))
         least = {"seeds": 1, "seed": 0, "parameters": 1, "layers": 1, "batch": 1, "clip": 0}
         least |= {"updates": 1, "seconds": 0, "every": 1, "give_up": 0}
         for name, low in least.items():
@@ -94,12 +94,24 @@ class Plan:
                 raise UsageError(name, expected=f"at least {low}", got=repr(value))
 
 
-# The long experiment: how far each of four cells can add.
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))
+
+
+# The long experiments: how far each of four cells can add; permuted MNIST, ever more of its pixels.
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
     "adding": {
         "tasks": ("adding",),
         "steps": (50, 100, 200, 400, 800),
+        "rates": (0.01, 0.003),
+        "updates": 3000,
+        "seconds": 60.0,
+    },
+    "permuted": {
+        "tasks": ("pixels",),
+        "images": "mnist",
+        "pixels": (49, 196, 784),
         "rates": (0.01, 0.003),
         "updates": 3000,
         "seconds": 60.0,

@@ -29,6 +29,7 @@ class Stack(nn.Module):
 
     # What runs a call in place of the engine while an inspector looks on.
     _recorder: "Callable[[Stack, int, int, Call], tuple[Answer, str]] | None" = None
+    _one_run: Tensor | None = None  # lengths of sequences that run a step at a time: `one_run`
 
     def __init__(
         self,

@@ -55,6 +55,9 @@ def load(
     """
     if which not in ("best", "last"):
         raise UsageError("which", expected="'best' or 'last'", got=repr(which))
+    from unrolled.engine import backends
+
+    backends.known(backend)  # a wrong name is no fault of the model
     saved = checkpoint.read(directory)
     config = {key: value for key, value in saved.config["task"].items() if key != "name"}
     name = saved.config["task"]["name"]

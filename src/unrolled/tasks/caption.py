@@ -350,6 +350,13 @@ class Caption(Teller):
         """The layer that reads columns, where one does."""
         return self.model.columns
 
+    @property
+    def joiner(self) -> str:
+        """Room between columns; a blank between words of what is said, where those are shown."""
+        if self.reader is not None:
+            return "  "
+        return " " if self.words.level == "words" else ""
+
     def steps(self, split: Pairs, batch: Pictures) -> tuple[Tensor, Tensor, list[list[str]]] | None:
         """The columns of the images, where they are read."""
         if self.reader is None:

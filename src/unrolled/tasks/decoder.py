@@ -15,6 +15,7 @@ from torch.nn import functional
 from unrolled.errors import UsageError
 from unrolled.layers import Recurrent
 from unrolled.layers.attention import Attention
+from unrolled.layers.steps import one_run
 from unrolled.tasks.next_token import fast_loss
 from unrolled.text import BOS, EOS, PAD, UNK
 
@@ -206,7 +207,7 @@ class Decoder(nn.Module):
             tokens: int64 (B, T).
             memory: of the B sequences.
             lengths: (B) valid tokens, on the CPU; outputs are the same without them, but layers run
-                over the padding too. Not for feeding "input".
+                over the padding too. With feeding "input" they only tell the inspector.
 
         Returns:
             (B, T, W), and where was looked: (B, T, S), or None without attention.
@@ -219,7 +220,10 @@ class Decoder(nn.Module):
             tokens = self._own(tokens, memory, keys, states)
         x = self.embedding_dropout(self.embedding(tokens))
         if self.feeding == "input":
-            return self._by_steps(x, memory, keys, states[0])
+            if lengths is None:
+                return self._by_steps(x, memory, keys, states[0])
+            with one_run(self.recurrent, lengths):
+                return self._by_steps(x, memory, keys, states[0])
         h, _ = self.recurrent(x, states[0], lengths=lengths)
         found, weights = self.look(h, memory, keys)
         if self.upper is not None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.data import pronouns
+from unrolled.data import TextPreparation, pronouns
 from unrolled.errors import UsageError
 from unrolled.inspect.finder import Follower, Part, followers
 from unrolled.inspect.predicates import Predicate, find
@@ -109,23 +109,49 @@ def following(
         >>> following(task, [text], "quotes").units[0].measure
         'AUC'
     """
+    texts = isinstance(getattr(task, "preparation", None), TextPreparation)
+    if not texts and task.name not in ("language", "tag"):
+        raise UsageError(
+            "--find", expected="a classifier or tagger of texts, or a language model",
+            got=task.describe(),
+        )  # fmt: skip
     names = tuple(task.model.recurrent.cell.states)
     asked = None if what.startswith("tag:") else predicate(what)
+    if asked is None:
+        _tagged(task, what, tags)
     seen = list(states_of(task, inputs, names))
-    if not seen or not any(any(row.tokens) for row in seen):
-        raise UsageError("--find", expected="a model that reads texts", got=task.name)
     for k, row in enumerate(seen):
         if asked is not None:
             row.wanted = asked.along(row.tokens, row.joiner)
-        elif tags is None:
-            raise UsageError(what, expected="words with their tags: a file of columns", got="none")
-        else:
+        elif tags is not None:
             row.wanted = np.array([float(tag == what[4:]) for tag in tags[k]])
+    if what == "subject" and not any(np.isfinite(row.wanted).any() for row in seen):
+        raise UsageError(
+            "--find subject", expected="stories of the data pronouns", got="texts of another kind",
+            fix="What else is followed is told by a regular expression.",
+        )  # fmt: skip
     chosen, held = halves(seen)
     yes_or_no = asked is None or asked.yes_or_no
     units = followers(_joined(chosen), _joined(held), yes_or_no=yes_or_no, count=count,
                       first_told=unit)  # fmt: skip
     return Found(units, held, _gates(task, inputs, seen, units[0]))
+
+
+def _tagged(task: Any, what: str, tags: Sequence[Sequence[str]] | None) -> None:
+    """Refuse a tag that stands nowhere, or that cannot.
+
+    Raises:
+        UsageError: it does.
+    """
+    if task.name != "tag":
+        raise UsageError(f"--find {what}", expected="a tagger", got=task.describe())
+    if tags is None:
+        raise UsageError(
+            f"--find {what}", expected="words with their tags: a file of columns", got="none"
+        )
+    known = sorted({tag for row in tags for tag in row})
+    if what[4:] not in known:
+        raise UsageError(f"--find {what}", expected=f"one of {', '.join(known[:40])}", got=what[4:])
 
 
 def halves(seen: list[States]) -> tuple[list[States], list[States]]:

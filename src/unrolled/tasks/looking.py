@@ -65,7 +65,7 @@ def look(
     if seen.said:
         _told_apart(found, seen)
     found.x_gradient = found.read_gradient if seen.inputs.is_floating_point() else None
-    found.joiner = seen.joiner
+    found.joiner, found.unknown = seen.joiner, seen.unknown
     with torch.no_grad():
         result = found.result.detach()
         found.answers, found.told = seen.answers(result), seen.told(result)

@@ -79,6 +79,11 @@ class Teller(ABC):
     def reader(self) -> Recurrent | None:
         """The recurrent layers that read, if there are any."""
 
+    @property
+    @abstractmethod
+    def joiner(self) -> str:
+        """What stands between two of these names where they are written in a row."""
+
     @abstractmethod
     def steps(self, split: Pairs, batch: Any) -> tuple[Tensor, Tensor, list[list[str]]] | None:
         """What those read, (B) steps of each, and names of the steps."""
@@ -100,15 +105,8 @@ class Teller(ABC):
         return self.model.decoder.loss(output, batch.targets), {}
 
     def peek(self, batch: Any, count: int) -> Callable[[], Tensor]:
-        """The loss of the first `count` inputs of a batch, when it is called.
-
-        Raises:
-            UsageError: the decoder runs a step at a time.
-        """
-        from unrolled.tasks.telling import whole
-
+        """The loss of the first `count` inputs of a batch, when it is called."""
         decoder = self.model.decoder
-        whole(decoder)
         first = self.part(batch, torch.arange(min(count, len(batch.index))))
 
         def loss() -> Tensor:

@@ -11,36 +11,20 @@ from torch import Tensor
 from unrolled.errors import UsageError
 from unrolled.inspect.spoken import Parts, Spoken
 from unrolled.messages import tr
-from unrolled.tasks.decoder import Decoder, shifted
+from unrolled.tasks.decoder import shifted
 from unrolled.tasks.views import View
 from unrolled.tasks.wording import padded, written
 from unrolled.text import EOS, PAD
-
-
-def whole(decoder: Decoder) -> None:
-    """Refuse a decoder whose layers run a step at a time: no layer sees the way back through time.
-
-    Raises:
-        UsageError: it feeds what was looked at to its first layer.
-    """
-    if decoder.feeding == "input":
-        raise UsageError(
-            "inspect",
-            expected="a decoder that reads a whole sequence in one call",
-            got="feeding 'input', which takes one call a step",
-            fix="Train with feeding=between or feeding=none to look inside.",
-        )
 
 
 def view(task: Any, inputs: Any, target: str | None, at: int | None) -> View:
     """What the inspector looks at in a task that says things: its best answer, or `target`.
 
     Raises:
-        UsageError: there is no such token, or the decoder runs a step at a time.
+        UsageError: there is no such token.
         DataError: the inputs are not what the network was trained on.
     """
     decoder = task.model.decoder
-    whole(decoder)
     split = task.given(inputs)
     batch = next(task.batches(split, len(split)))
     batch = task.part(batch, torch.argsort(batch.index))  # sentences come sorted by length
@@ -86,6 +70,7 @@ def view(task: Any, inputs: Any, target: str | None, at: int | None) -> View:
             recurrent=reader is not None,
             looks=decoder.attention is not None,
             start=decoder.start,
+            fed=decoder.feeding == "input",
         )
         where = None if looked is None else looked[b, : len(words), : len(names)].numpy()
         said.append(Spoken(words, sure[b, : len(words)].exp().tolist(), names, where, parts))
@@ -98,4 +83,4 @@ def view(task: Any, inputs: Any, target: str | None, at: int | None) -> View:
     x, lengths, tokens = (shifted(targets), sizes, pieces) if read is None else read
     answers = [task.words.decode(row) for row in own]
     return View(x, lengths, lambda chosen: forced(chosen)[0], score, about, tokens,
-                lambda _: answers, joiner=" ", said=said, only=None)  # fmt: skip
+                lambda _: answers, joiner=task.joiner, said=said, only=None)  # fmt: skip

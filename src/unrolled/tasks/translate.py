@@ -20,7 +20,7 @@ from unrolled.tasks.decoder import Decoder, Memory
 from unrolled.tasks.search import checked
 from unrolled.tasks.teller import Teller
 from unrolled.tasks.translator import Lines, Translator
-from unrolled.tasks.wording import Languages, Said, padded, written
+from unrolled.tasks.wording import Languages, Said, heard, padded, written
 from unrolled.text import learn
 
 _FIELDS = {"network", "search", "tokenizer", "recurrent", "upper", "encoder"}
@@ -337,6 +337,11 @@ class Translate(Teller):
         """The encoder."""
         return self.model.encoder
 
+    @property
+    def joiner(self) -> str:
+        """A blank between words, nothing between smaller pieces."""
+        return " " if self.tokenizer.source.level == "words" else ""
+
     def steps(self, split: Pairs, batch: Lines) -> tuple[Tensor, Tensor, list[list[str]]]:
         """Tokens of the sentences."""
         return batch.inputs, batch.lengths, [list(self.read(text)) for text in split.inputs]
@@ -356,7 +361,10 @@ class Translate(Teller):
     def read(self, value: str) -> tuple[str, ...]:
         """The tokens of a sentence."""
         source = self.tokenizer.source
-        return tuple(written(source, source.encode(value, eos=True)))
+        numbers = source.encode(value, eos=True)
+        tokens = list(written(source, numbers))
+        heard(source, source.split(source.normalise(value)), numbers, tokens)
+        return tuple(tokens)
 
     def calibrate(self, parts: Iterable[Lines]) -> None:
         """Nothing is calibrated: the probabilities are those of the model."""

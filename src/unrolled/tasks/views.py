@@ -16,6 +16,7 @@ from unrolled.errors import UsageError
 from unrolled.inspect.spoken import Spoken
 from unrolled.messages import tr
 from unrolled.tasks import reading
+from unrolled.tasks.wording import heard
 
 Told = dict[str, list[list[Any]]]
 
@@ -37,6 +38,7 @@ class View:
         joiner: what stands between two tokens where they are written in a row.
         said: of a task that says things, what it said of each sequence.
         only: the name of the recurrent layer that is looked at; None means all.
+        unknown: of texts, the tokens of each that the network read as "<unk>".
     """
 
     inputs: Tensor
@@ -50,6 +52,7 @@ class View:
     joiner: str = ""
     said: list[Spoken] = field(default_factory=list)
     only: str | None = "recurrent"
+    unknown: list[list[str]] = field(default_factory=list)
 
 
 class _Settled:
@@ -100,10 +103,14 @@ def _classify(task: Any, inputs: Any, target: str | None, at: int | None) -> Vie
     full = torch.full((len(x),), x.shape[1])
     lengths = full if batch.lengths is None else batch.lengths[back]
     about, score = _measure(task, target)
-    joiner = ""
+    joiner = "  "
+    unknown: list[list[str]] = []
     if isinstance(task.preparation, TextPreparation):
         tokens = [_words(task.preparation.tokenizer, x[b, :n]) for b, n in enumerate(lengths)]
         joiner = " " if task.preparation.tokenizer.level == "words" else ""
+        for b, text in enumerate(raw):
+            pieces, row = task.preparation.pieces(str(text)), x[b, : lengths[b]].tolist()
+            unknown.append(heard(task.preparation.tokenizer, pieces, row, tokens[b]))
     else:
         tokens = [_places(task.preparation, int(n)) for n in lengths]
 
@@ -111,7 +118,7 @@ def _classify(task: Any, inputs: Any, target: str | None, at: int | None) -> Vie
         return task.model(x[rows], None if batch.lengths is None else lengths[rows])
 
     return View(x, lengths, run, score, about, tokens, lambda out: _answers(task, out),
-                joiner=joiner)  # fmt: skip
+                joiner=joiner, unknown=unknown)  # fmt: skip
 
 
 def _answers(task: Any, logits: Tensor) -> list[str]:
@@ -178,6 +185,11 @@ def _language(task: Any, inputs: Any, target: str | None, at: int | None) -> Vie
     for b, row in enumerate(rows):
         ids[b, : len(row)] = torch.tensor(row)
     places = torch.arange(ids.shape[1])
+    if at is not None and int(lengths.min()) < 2:
+        raise UsageError(
+            "at", expected="a text of at least 2 tokens, since what comes before the first is "
+            "not known", got="one of 1",
+        )  # fmt: skip
     if at is not None and not 2 <= at <= int(lengths.min()):
         raise UsageError("at", expected=f"a token from 2 to {int(lengths.min())}", got=at)
 
@@ -218,13 +230,18 @@ def _language(task: Any, inputs: Any, target: str | None, at: int | None) -> Vie
         else tr("the log probability of token {at}", at=at)
     )
     tokens = [[_written(task, n) for n in row] for row in rows]
+    own = task.tokenizer
+    unknown = [
+        heard(own, own.split(own.normalise(inputs[b])), row, tokens[b])
+        for b, row in enumerate(rows)
+    ]
     joiner = " " if task.tokenizer.level == "words" else ""
 
     def answers(out: Tensor) -> list[str]:
         ends = out[torch.arange(len(out)), lengths - 1].argmax(1).tolist()
         return [repr(_written(task, n)) for n in ends]
 
-    return View(ids, lengths, run, score, about, tokens, answers, told, joiner)
+    return View(ids, lengths, run, score, about, tokens, answers, told, joiner, unknown=unknown)
 
 
 def _written(task: Any, number: int) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import ModelError
-from unrolled.text import PAD, Tokenizer, from_json
+from unrolled.text import PAD, UNK, Tokenizer, from_json
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,30 @@ def written(tokenizer: Tokenizer, numbers: Sequence[int]) -> Iterator[str]:
     """Each token as people can read it."""
     for number in numbers:
         yield tokenizer.decode([number]) or tokenizer.tokens[number]
+
+
+def heard(
+    tokenizer: Tokenizer, pieces: Sequence[str], numbers: Sequence[int], tokens: list[str]
+) -> list[str]:
+    """Put what stood in a text where "<unk>" was read of it; what that was.
+
+    Args:
+        tokenizer: that read it.
+        pieces: of the text, as it splits it.
+        numbers: that it read.
+        tokens: the same as they are written; changed in place.
+
+    Example:
+        >>> from unrolled.text import learn
+        >>> words = learn("words", ["a dog"])
+        >>> tokens = ["a", "<unk>"]
+        >>> heard(words, ["a", "yeti"], words.number(["a", "yeti"]), tokens), tokens
+        (['yeti'], ['a', 'yeti'])
+    """
+    strange = [piece for piece in pieces if tokenizer.number([piece]) == [UNK]]
+    places = [t for t, number in enumerate(numbers) if number == UNK]
+    if len(strange) != len(places):
+        return []
+    for t, piece in zip(places, strange, strict=True):
+        tokens[t] = piece
+    return strange

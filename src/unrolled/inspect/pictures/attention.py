@@ -58,7 +58,7 @@ def attention(
     )
     bar = drawn.colorbar(image, ax=axes, pad=0.02, fraction=0.05)
     bar.set_label(tr("weight"))
-    small = 9 if side > 0.3 else 7
+    small = 10 if side > 0.3 else 8
     for axis, words in ((axes.xaxis, source), (axes.yaxis, target)):
         places = sampled(len(words), MOST_NAMED)
         named = [_shown(words[p]) for p in places]

@@ -9,14 +9,14 @@ from ...messages import tr
 from ..bptt import Truncation
 from ..flows import SURVIVES, Flow
 from ..sharing import Share
-from .style import COLOURS, MARKS, Style, figure, logarithmic, note
+from .style import COLOURS, MARKS, Style, beneath, figure, logarithmic, note, whole_steps
 
 LEAST = 1e-30  # below it a logarithmic axis shows nothing anybody could use
 
 
 def flows(found: Sequence[Flow], style: Style) -> Any:
     """‖∂L/∂state‖ at every step, and what is left of the gradient of the end by distance."""
-    drawn = figure(9.5, 3.8)
+    drawn = figure(9.5, 3.8 + 0.2 * len(found))
     left, right = drawn.subplots(1, 2)
     count = 0
     for f in found:
@@ -45,8 +45,9 @@ def flows(found: Sequence[Flow], style: Style) -> Any:
     for axes in (left, right):
         axes.grid(alpha=0.6, lw=0.5)
         logarithmic(axes)
+        whole_steps(axes)
     for axes in (left, right) if count else (right,):
-        axes.legend(loc="best")
+        beneath(axes)
     if not count:
         note(left, tr("no gradient arrives"))
     return drawn
@@ -72,7 +73,8 @@ def parts(found: Mapping[str, Mapping[str, Share]], style: Style) -> Any:
                 axes.plot(steps, values, color=COLOURS[n], ls=("-", "--")[n], lw=1.3, label=letter)
         axes.set_title(tr("{layer}: each step's part of the gradient of its weights", layer=title))
         axes.set_ylabel(tr("part of the sum"))
-        axes.legend(loc="upper left", ncols=2)
+        whole_steps(axes)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # where it covers nothing
     axes.set_xlabel(tr("step, in the order in which the layer ran"))
     return drawn
 
@@ -95,5 +97,7 @@ def truncation(found: Mapping[str, Sequence[Truncation]], style: Style) -> Any:
     right.set_ylim(bottom=0)
     for axes in (left, right):
         axes.grid(alpha=0.6, lw=0.5)
-        axes.legend(loc="best")
+        whole_steps(axes)
+    handles, names = left.get_legend_handles_labels()
+    drawn.legend(handles, names, loc="outside lower center", ncols=3)
     return drawn

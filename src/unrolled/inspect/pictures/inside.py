@@ -1,6 +1,7 @@
 """A layer's trace comes in; pictures of its gates, states, memory and of the input go out."""
 
 import math
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -144,16 +145,13 @@ def memory(layers: list[LayerTrace], style: Style) -> Any:
     if not count:
         note(axes, tr("nothing to rank"))
         return drawn
-    axes.axhline(longest, color=style.ink, lw=0.9, ls="--")
-    axes.annotate(
-        tr("length of the input, {steps} steps", steps=longest), (1, longest), (2, 3),
-        textcoords="offset points", fontsize=9, va="bottom",
-    )  # fmt: skip
+    words = tr("length of the input, {steps} steps", steps=longest)
+    axes.axhline(longest, color=style.ink, lw=0.9, ls="--", label=fill(words, 22))
     axes.set(xlabel=tr("units, the longest memory first (× hardly moves)"),
              ylabel=tr("time constant, steps"))  # fmt: skip
     axes.grid(alpha=0.6, lw=0.5)
     logarithmic(axes)
-    axes.legend(loc="lower left")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # where it covers nothing
     return drawn
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ... import messages
 from ...messages import language, tr
+from ..shade import width as columns
 
 # Okabe and Ito 2008: eight colours that people with any colour vision tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442")
@@ -167,6 +168,18 @@ def logarithmic(axes: Any) -> None:
     axes.yaxis.set_minor_formatter(plain if high < 20 * low else NullFormatter())
 
 
+def whole_steps(axes: Any) -> None:
+    """Numbers across that are whole: there is no step 2.5."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def beneath(axes: Any) -> None:
+    """A legend under the axes, where it covers nothing that is drawn."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18))
+
+
 def note(axes: Any, words: str) -> None:
     """Words in the middle of axes that have nothing else to show."""
     axes.set_axis_off()
@@ -189,8 +202,14 @@ def name_steps(axes: Any, steps: Sequence[int], tokens: Sequence[str], *, each: 
     """
     words = [tokens[t] if t < len(tokens) else "" for t in steps]
     if each and any(words) and len(steps) <= 40:
-        turned = 90 if max(map(len, words)) * len(steps) > 70 else 0
-        axes.set_xticks(range(len(steps)), [w[:14] for w in words], rotation=turned)
+        shown = [w[:14].replace("\n", "↵").strip() or "␣" if w else "" for w in words]
+        axes.set_xticks(range(len(steps)), shown)
+        inches = axes.get_position().width * axes.figure.get_size_inches()[0]
+        room = inches / 0.1 / len(steps)  # letters that a name has for itself
+        labels = axes.get_xticklabels()
+        wide = [label for label in labels if columns(label.get_text()) > room]
+        for label in labels if 4 * len(wide) > len(labels) else wide:
+            label.set_rotation(90)
         axes.set_xlabel(tr("step"))
         return
     places = sampled(len(steps), 10)

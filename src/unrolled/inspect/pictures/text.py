@@ -106,7 +106,7 @@ def steps(
     axes.set_ylabel(label)
     axes.set_title(title)
     axes.grid(axis="y", alpha=0.6, lw=0.5)
-    name_steps(axes, shown, [t.strip() or "␣" if t else "" for t in tokens], each=True)
+    name_steps(axes, shown, tokens, each=True)
     return drawn
 
 
