@@ -149,9 +149,9 @@ def _from_file(reference: str) -> type[Cell]:
         found = own[wanted or next(iter(own))]
         for kind in found.__mro__:
             if kind in broken:
-                error = broken[kind]
+                wrong = broken[kind]
                 raise CellError(
-                    f"{path}: {error.what}", expected=error.expected, got=error.got, fix=error.fix
+                    f"{path}: {wrong.what}", expected=wrong.expected, got=wrong.got, fix=wrong.fix
                 )
         return found
     if inspect.isclass(getattr(module, wanted, None)):
