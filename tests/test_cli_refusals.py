@@ -47,7 +47,7 @@ def models(tmp_path_factory):
         ("digits x.npy --find quotes", "--find: expected a classifier or tagger of texts"),
         ("digits x.npy --find tag:FOO", "--find: expected a classifier or tagger of texts"),
         ("digits float.npy", ".astype('uint8')"),
-        ("texts text --find tag:FOO", "--find tag:FOO: expected a tagger"),
+        ("texts text --find tag:FOO", "--find tag:FOO: expected a tagger and a file of columns"),
         ("texts text --find subject", "--find subject: expected stories of the data pronouns"),
         ("texts empty", "INPUT: expected a file or some text, got an empty text"),
         ("language t --at 1", "at: expected a text of at least 2 tokens"),
