@@ -96,6 +96,8 @@ def test_a_file_goes_into_a_folder_that_is_there(models, tmp_path, unrolled):
     assert "expected a folder that is there" in ran.err
     ran = unrolled("cells", "new", "Foo", "--out", tmp_path / "no" / "foo.py")
     assert "expected a folder that is there" in ran.err
+    ran = unrolled("data", "show", "digits", "--out", tmp_path / "no" / "a.png")
+    assert "expected a folder that is there" in ran.err
     assert not (tmp_path / "no").exists()
 
 
