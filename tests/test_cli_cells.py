@@ -113,7 +113,7 @@ def test_new_wants_the_name_of_a_class(name, unrolled, tmp_path, monkeypatch):
 def test_new_in_a_folder_that_is_not_there(unrolled, tmp_path):
     ran = unrolled("cells", "new", "Mine", "--out", tmp_path / "no" / "mine.py")
     assert ran.code == 2
-    assert "cannot be written" in ran.err
+    assert "expected a folder that is there" in ran.err
 
 
 HEAD = "from unrolled.cells import Cell, log, sigmoid, tanh\n\n\nclass Mine(Cell):\n"

@@ -47,7 +47,7 @@ def models(tmp_path_factory):
         ("digits x.npy --find quotes", "--find: expected a classifier or tagger of texts"),
         ("digits x.npy --find tag:FOO", "--find: expected a classifier or tagger of texts"),
         ("digits float.npy", ".astype('uint8')"),
-        ("texts text --find tag:FOO", "--find tag:FOO: expected a tagger"),
+        ("texts text --find tag:FOO", "--find tag:FOO: expected a tagger and a file of columns"),
         ("texts text --find subject", "--find subject: expected stories of the data pronouns"),
         ("texts empty", "INPUT: expected a file or some text, got an empty text"),
         ("language t --at 1", "at: expected a text of at least 2 tokens"),
@@ -95,6 +95,8 @@ def test_a_file_goes_into_a_folder_that_is_there(models, tmp_path, unrolled):
     assert ran.code == 2
     assert "expected a folder that is there" in ran.err
     ran = unrolled("cells", "new", "Foo", "--out", tmp_path / "no" / "foo.py")
+    assert "expected a folder that is there" in ran.err
+    ran = unrolled("data", "show", "digits", "--out", tmp_path / "no" / "a.png")
     assert "expected a folder that is there" in ran.err
     assert not (tmp_path / "no").exists()
 

@@ -330,7 +330,7 @@ class TestCommand:
         assert "unrolled data fetch mnist" in ran.err
 
     def test_show_draws_a_picture(self, unrolled, tmp_path):
-        out = tmp_path / "new" / "digits.png"
+        out = tmp_path / "digits.png"
         ran = unrolled("data", "show", "digits", "--out", out, "--count", "3")
         assert ran.code == 0, ran.err
         assert out.read_bytes().startswith(b"\x89PNG")

@@ -167,7 +167,7 @@ class TestCommand:
         assert figures["analogies"]["sections"]["family"]["right"] > 10
 
     def test_map_draws_words_or_says_why_not(self, unrolled, file, tmp_path, monkeypatch):
-        target = tmp_path / "made" / "map.png"
+        target = tmp_path / "map.png"
         ran = unrolled("words", "map", file, "--out", target, "--method", "pca")
         assert (ran.code, ran.out.strip()) == (0, str(target))
         assert target.read_bytes().startswith(b"\x89PNG")

@@ -139,8 +139,10 @@ def show(
     from pathlib import Path
 
     from unrolled import data
+    from unrolled.cli.outputs import file_to_write
     from unrolled.data import show as drawing
 
+    file_to_write("--out", out or None, ".png")
     dataset = data.load(
         source,
         data_dir=folder,

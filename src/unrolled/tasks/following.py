@@ -143,8 +143,10 @@ def _tagged(task: Any, what: str, tags: Sequence[Sequence[str]] | None) -> None:
     Raises:
         UsageError: it does.
     """
-    if task.name != "tag":
-        raise UsageError(f"--find {what}", expected="a tagger", got=task.describe())
+    if tags is None and task.name != "tag":
+        raise UsageError(
+            f"--find {what}", expected="a tagger and a file of columns", got=task.describe()
+        )
     if tags is None:
         raise UsageError(
             f"--find {what}", expected="words with their tags: a file of columns", got="none"

@@ -16,7 +16,8 @@ LEAST = 1e-30  # below it a logarithmic axis shows nothing anybody could use
 
 def flows(found: Sequence[Flow], style: Style) -> Any:
     """‖∂L/∂state‖ at every step, and what is left of the gradient of the end by distance."""
-    drawn = figure(9.5, 3.8 + 0.2 * len(found))
+    named = max(sum(len(f.norms) for f in found), len(found) + 1)
+    drawn = figure(9.5, 3.7 + 0.2 * named)
     left, right = drawn.subplots(1, 2)
     count = 0
     for f in found:
