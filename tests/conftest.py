@@ -9,6 +9,10 @@ import random
 import shutil
 import socket
 import tempfile
+
+# Sums in products of PyTorch (MKL's) in one order wherever an operand lies in memory: tests that
+# hold two ways of computing against each other compare bits. It has to be said before MKL loads.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 from pathlib import Path
 from typing import NamedTuple
 

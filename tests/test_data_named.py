@@ -385,4 +385,4 @@ class TestCommand:
     def test_a_picture_that_cannot_be_written_is_said(self, unrolled, tmp_path):
         ran = unrolled("data", "show", "digits", "--out", tmp_path)
         assert ran.code == 2
-        assert "cannot be written" in ran.err
+        assert "expected the name of a file, got a folder" in ran.err

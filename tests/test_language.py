@@ -315,7 +315,12 @@ class TestDirectory:
         again = load(tmp_path / "m")
         assert again.config() == task.config()
         before, after = (t.evaluate(t.batches(data.test, 8)) for t in (task, again))
-        assert before == after
+        assert all(
+            torch.equal(value, again.model.state_dict()[name])
+            for name, value in task.model.state_dict().items()
+        )
+        # the last bits of PyTorch's products depend on where in memory a table lies
+        assert after == pytest.approx(before, rel=1e-6)
         assert before["unknown"] > 0
 
     def test_weights_of_another_vocabulary_are_refused(self, tmp_path):

@@ -27,13 +27,13 @@ def file_to_write(option: str, path: str | Path | None, *endings: str) -> Path |
     if path is None:
         return None
     found, what = Path(path).expanduser(), f"{option} {path}"
+    if found.is_dir():
+        raise UsageError(what, expected="the name of a file", got="a folder")
     if endings and found.suffix.lower() not in endings:
         raise UsageError(
             what, expected=f"a name that ends in {' or '.join(endings)}", got=repr(found.suffix),
             fix=f"Such as {found.with_suffix(endings[0]) if found.name else 'a' + endings[0]}.",
         )  # fmt: skip
-    if found.is_dir():
-        raise UsageError(what, expected="the name of a file", got="a folder")
     if not found.parent.is_dir():
         raise UsageError(
             what, expected="a folder that is there", got=f"none at {found.parent}",
