@@ -8,7 +8,6 @@ from typing import Any
 
 import typer
 
-from unrolled.data import TextPreparation
 from unrolled.errors import DataError, UsageError
 from unrolled.inspect.attribution import METHODS, Attribution, StepByStep
 from unrolled.inspect.shade import for_terminal, width
@@ -120,7 +119,7 @@ def _examples(task: Any, source: str, resize: bool) -> tuple[Any, list[str]]:
     preparation = getattr(task, "preparation", None)
     if preparation is None:
         raise UsageError("inspect", expected="classify, language or tag", got=repr(task.name))
-    if isinstance(preparation, TextPreparation) and not _is_file(source):
+    if task.reads_texts and not _is_file(source):
         return [source], [_named(source)]
     return read_inputs(source, preparation, resize=resize)
 

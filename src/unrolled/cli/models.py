@@ -251,7 +251,7 @@ def predict(
     guess = task.predict(inputs)
     answers = scored.answers(task, guess, every=all_classes)
     if out is not None:
-        texts = task.preparation.form == "text"
+        texts = task.reads_texts
         count = scored.write(out, source, ids, answers, id=id, encoding=encoding, texts=texts)
         typer.echo(tr("{count} rows scored", count=count))
         typer.echo(out)
@@ -270,12 +270,9 @@ def _prompted(task: Any, source: str | None, prompt: str) -> None:
     Raises:
         UsageError: it is.
     """
-    from unrolled.data import TextPreparation
-
     if source is not None:
         raise UsageError("INPUT", expected="a file or --prompt", got="both")
-    reads = task.name in ("language", "translate", "tag")
-    if not reads and not isinstance(getattr(task, "preparation", None), TextPreparation):
+    if not task.reads_texts:
         raise UsageError("--prompt", expected="a model that reads texts", got=task.describe())
     if task.name != "language" and not prompt.strip():
         raise UsageError("--prompt", expected="some text", got="nothing")

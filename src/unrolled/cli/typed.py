@@ -7,7 +7,6 @@ from typing import Any
 import typer
 
 from unrolled.cli import scored
-from unrolled.data import TextPreparation
 from unrolled.errors import DataError, UsageError
 from unrolled.messages import tr
 
@@ -27,7 +26,7 @@ def answer(task: Any, *, prompt: str | None, interactive: bool, every: bool) -> 
         UsageError: the model reads no texts.
         DataError: the input is no text in UTF-8.
     """
-    if not isinstance(task.preparation, TextPreparation):
+    if not task.reads_texts:
         raise UsageError(
             "INPUT",
             expected="a file or folder",

@@ -55,6 +55,7 @@ class Caption(Teller):
     """
 
     name = "caption"
+    reads_texts = False
     usage = ("model.predict(images)[0][0].text",)
 
     def __init__(self, captioner: Captioner, words: Tokenizer, search: Mapping[str, Any]):

@@ -289,10 +289,14 @@ class Classify:
         return tr("accuracy {share} %", share=f"{100 * metrics['accuracy']:.2f}")
 
     @property
+    def reads_texts(self) -> bool:
+        """Whether texts come in, not numbers."""
+        return isinstance(self.preparation, TextPreparation)
+
+    @property
     def tokenizer(self) -> Tokenizer | None:
         """What a model of texts reads by: the model directory keeps it in a file of its own."""
-        texts = isinstance(self.preparation, TextPreparation)
-        return self.preparation.tokenizer if texts else None  # type: ignore[union-attr]  # it is one
+        return self.preparation.tokenizer if self.reads_texts else None  # type: ignore[union-attr]  # it is one
 
     def predict(self, inputs: np.ndarray | Sequence[np.ndarray] | Sequence[str]) -> Guess:
         """What the model says of raw examples (of the shape it was trained on), or of texts.

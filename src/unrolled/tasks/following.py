@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.data import TextPreparation, pronouns
+from unrolled.data import pronouns
 from unrolled.errors import UsageError
 from unrolled.inspect.finder import Follower, Part, followers
 from unrolled.inspect.predicates import Predicate, find
@@ -109,8 +109,7 @@ def following(
         >>> following(task, [text], "quotes").units[0].measure
         'AUC'
     """
-    texts = isinstance(getattr(task, "preparation", None), TextPreparation)
-    if not texts and task.name not in ("language", "tag"):
+    if not task.reads_texts or task.name == "translate":
         raise UsageError(
             "--find", expected="a classifier or tagger of texts, or a language model",
             got=task.describe(),

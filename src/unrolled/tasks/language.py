@@ -59,6 +59,7 @@ class Language:
     """
 
     name = "language"
+    reads_texts = True
     usage = ['print(model.sample("", 200, temperature=0.8, seed=1))']  # in the model card
 
     def __init__(self, network: NextToken, tokenizer: Tokenizer, window: int = 128):

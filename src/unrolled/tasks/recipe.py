@@ -6,160 +6,16 @@ Later wins: the preset, then --config FILE.toml, then --set and flags, which mus
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolled.data import load, load_text
-from unrolled.data.captions import load_captions
-from unrolled.data.parallel import load_parallel
-from unrolled.data.tagged import load_tagged
 from unrolled.errors import DataError, UsageError
 from unrolled.optimise import Settings
 from unrolled.tasks import find, presets
-from unrolled.tasks.pair_options import CAPTION, PARALLEL, PICTURES, TRANSLATION
-from unrolled.tasks.word2vec import Options
+from unrolled.tasks.kinds import KINDS
 
-# What a section may say, and the value without a word; None: the reader of data decides.
-MODEL: dict[str, Any] = {
-    "cell": "lstm",
-    "hidden": 128,
-    "layers": 1,
-    "bidirectional": False,
-    "pooling": "last",
-    "dropout": 0.0,
-    "head_dropout": 0.0,
-    "variational": 0.0,
-    "zoneout": 0.0,
-    "weight_drop": 0.0,
-    "layer_norm": False,
-    "proj_size": 0,
-    "learn_initial": False,
-    "bias": True,
-    "label_smoothing": 0.0,
-    "class_weights": "none",
-    "embedding": 128,
-    "embedding_dropout": 0.0,
-    "token_dropout": 0.0,
-    "freeze": 0,
-    "backend": "auto",
-}
-DATA: dict[str, Any] = {
-    "kind": None,
-    "read": "rows",
-    "valid": None,
-    "test": None,
-    "by": None,
-    "label": None,
-    "features": None,
-    "group": None,
-    "time": None,
-    "id": None,
-    "encoding": "utf-8",
-    "header": None,
-    "layout": None,
-    "channels": 1,
-    "missing": "error",
-    "size": None,
-    "scale": None,
-    "steps": None,
-    "text": None,
-    "level": "words",
-    "vocabulary": 0,
-    "least": 1,
-    "lower": True,
-    "jamo": False,
-    "split_at": "words",
-    "limit": 0,
-    "kept": "start",
-}
-LANGUAGE: dict[str, Any] = {
-    "cell": "lstm",
-    "hidden": 256,
-    "layers": 2,
-    "window": 128,
-    "embedding": 64,
-    "tied": False,
-    "softmax": "full",
-    "cutoffs": None,
-    "dropout": 0.0,
-    "embedding_dropout": 0.0,
-    "input_dropout": 0.0,
-    "head_dropout": 0.0,
-    "variational": 0.0,
-    "zoneout": 0.0,
-    "weight_drop": 0.0,
-    "layer_norm": False,
-    "proj_size": 0,
-    "learn_initial": False,
-    "bias": True,
-    "backend": "auto",
-}
-TEXT: dict[str, Any] = {
-    "level": "characters",
-    "split_at": "blanks",
-    "vocabulary": 0,
-    "valid": None,
-    "test": None,
-    "encoding": "utf-8",
-}
-TAGGING: dict[str, Any] = {
-    "cell": "lstm",
-    "hidden": 128,
-    "layers": 1,
-    "bidirectional": True,
-    "embedding": 100,
-    "character_width": 30,
-    "character_hidden": 50,
-    "case_width": 0,
-    "jamo": False,
-    "lower": True,
-    "least": 1,
-    "crf": True,
-    "scheme": "bioes",
-    "word_dropout": 0.1,
-    "input_dropout": 0.3,
-    "head_dropout": 0.3,
-    "also_weight": 0.5,
-    "dropout": 0.0,
-    "variational": 0.0,
-    "zoneout": 0.0,
-    "weight_drop": 0.0,
-    "layer_norm": False,
-    "proj_size": 0,
-    "learn_initial": False,
-    "bias": True,
-    "backend": "auto",
-}
-SENTENCES: dict[str, Any] = {
-    "token": None,
-    "label": None,
-    "also": None,
-    "valid": None,
-    "test": None,
-    "encoding": "utf-8",
-    "steps": None,
-}
-VECTORS: dict[str, Any] = {
-    name: default
-    for name, default in Options().to_json().items()
-    if name not in ("epochs", "lr", "seed")
-}
-LINES: dict[str, Any] = {"text": None, "encoding": "utf-8"}
-TRAINING: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
-SECTIONS = {"model": MODEL, "data": DATA, "training": TRAINING}
-TASKS = {
-    "classify": SECTIONS,
-    "language": {"model": LANGUAGE, "data": TEXT, "training": TRAINING},
-    "tag": {"model": TAGGING, "data": SENTENCES, "training": TRAINING},
-    "embed": {
-        "model": VECTORS,
-        "data": LINES,
-        "training": {name: getattr(Options(), name) for name in ("epochs", "lr", "seed")},
-    },
-    "translate": {"model": TRANSLATION, "data": PARALLEL, "training": TRAINING},
-    "caption": {"model": CAPTION, "data": PICTURES, "training": TRAINING},
-}
+SECTIONS = ("model", "data", "training")
 # a number or a table; a name or a list; a number or "one-hot"
 _SEVERAL_KINDS = ("zoneout", "class_weights", "embedding")
 
@@ -203,7 +59,7 @@ class Recipe:
             UsageError: a section or key is unknown, or has a value it cannot have.
         """
         wanted = {"task", "preset", *SECTIONS}
-        if not isinstance(table, dict) or set(table) != wanted or table["task"] not in TASKS:
+        if not isinstance(table, dict) or set(table) != wanted or table["task"] not in KINDS:
             raise UsageError("the recipe in config.json", expected=", ".join(sorted(wanted)))
         task = table["task"]
         flat = _flat({name: table[name] for name in SECTIONS}, "config.json", task)
@@ -269,18 +125,9 @@ def build(source: str, recipe: Recipe, *, data_dir: str | None = None) -> tuple[
         >>> len(digits.test)
         359
     """
-    kind, seed = find(recipe.task), recipe.training["seed"]
-    if recipe.task == "language":
-        dataset: Any = load_text(source, data_dir=data_dir, **recipe.data)
-    elif recipe.task == "translate":
-        dataset = load_parallel(source, data_dir=data_dir, seed=seed, **recipe.data)
-    elif recipe.task == "caption":
-        dataset = load_captions(source, data_dir=data_dir, seed=seed, **_for_load(recipe.data))
-    elif recipe.task == "tag":
-        dataset = load_tagged(source, data_dir=data_dir, seed=seed, **recipe.data)
-    else:
-        dataset = load(source, data_dir=data_dir, seed=seed, **_for_load(recipe.data))
-    return kind.for_dataset(dataset, seed=seed, **recipe.model), dataset
+    seed = recipe.training["seed"]
+    dataset = KINDS[recipe.task].load(source, recipe.data, seed=seed, data_dir=data_dir)
+    return find(recipe.task).for_dataset(dataset, seed=seed, **recipe.model), dataset
 
 
 def reload(
@@ -291,41 +138,16 @@ def reload(
     Raises:
         UnrolledError: the data is not there, or is not what the task was trained on.
     """
-    if task.name == "language":
-        options = {**recipe.data, **{k: v for k, v in changes.items() if k in TEXT}}
-        return load_text(source, data_dir=data_dir, tokenizer=task.tokenizer, **options)
-    if task.name == "tag":
-        options = {**recipe.data, **{k: v for k, v in changes.items() if k in SENTENCES}}
-        options["also"] = None  # nothing is measured by them
-        return load_tagged(source, data_dir=data_dir, seed=recipe.training["seed"], **options)
-    if task.name == "translate":
-        options = {**recipe.data, **{k: v for k, v in changes.items() if k in PARALLEL}}
-        return load_parallel(source, data_dir=data_dir, seed=recipe.training["seed"], **options)
-    if task.name == "caption":
-        options = {**recipe.data, **{k: v for k, v in changes.items() if k in PICTURES}}
-        seed = recipe.training["seed"]
-        return load_captions(source, data_dir=data_dir, seed=seed, **_for_load(options))
-    options = {**recipe.data, "kind": task.kind, **changes}
-    del options["scale"], options["read"]
-    return load(
-        source,
-        data_dir=data_dir,
-        seed=recipe.training["seed"],
-        preparation=task.preparation,
-        labels=task.labels,
-        **_for_load(options),
-    )
-
-
-def _for_load(options: Mapping[str, Any]) -> dict[str, Any]:
-    size = options["size"]
-    return {**options, "size": None if size is None else tuple(size)}
+    kind = KINDS[task.name]
+    known = {name: value for name, value in changes.items() if name in kind.data}
+    options = kind.again(task, {**recipe.data, **known})
+    return kind.load(source, options, seed=recipe.training["seed"], data_dir=data_dir)
 
 
 def _sorted(task: str, preset: str, flat: Mapping[str, Any]) -> Recipe:
     model, data, training = (
         {key: flat.get(key, default) for key, default in section.items()}
-        for section in TASKS[task].values()
+        for section in KINDS[task].sections.values()
     )
     recipe = Recipe(task, preset, model, data, training)
     recipe.settings()
@@ -334,6 +156,7 @@ def _sorted(task: str, preset: str, flat: Mapping[str, Any]) -> Recipe:
 
 def _flat(table: Mapping[str, Any], source: str, task: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
+    known = KINDS[task].sections
     for section, values in table.items():
         if section not in SECTIONS:
             raise UsageError(
@@ -342,15 +165,17 @@ def _flat(table: Mapping[str, Any], source: str, task: str) -> dict[str, Any]:
         if not isinstance(values, Mapping):
             raise UsageError(f"{source}: {section}", expected="a section", got=repr(values))
         for key, value in values.items():
-            if key not in TASKS[task][section]:
-                raise _unknown(key, TASKS[task][section], f"{source}: [{section}]")
+            if key not in known[section]:
+                raise _unknown(key, known[section], f"{source}: [{section}]")
             flat[key] = value
     return _checked(flat, source, task)
 
 
 def _checked(given: Mapping[str, Any], source: str, task: str) -> dict[str, Any]:
     """Values of known keys and of the kind that the default has; whole numbers become numbers."""
-    known = {key: value for section in TASKS[task].values() for key, value in section.items()}
+    known = {
+        key: value for section in KINDS[task].sections.values() for key, value in section.items()
+    }
     checked = {}
     for key, value in given.items():
         if key not in known:

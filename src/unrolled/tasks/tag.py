@@ -61,6 +61,7 @@ class Tag:
     """
 
     name = "tag"
+    reads_texts = True
     kind = "tags"
     usage = ('model.predict([["He", "runs", "."]]).names',)
 

@@ -47,6 +47,7 @@ class Translate(Teller):
     """
 
     name = "translate"
+    reads_texts = True
     usage = ('model.predict(["a sentence"], beams=5)[0][0].text',)
 
     def __init__(self, translator: Translator, languages: Languages, search: Mapping[str, Any]):
