@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ..errors import ShapeError, UsageError
-from .stack import checked_lengths
+from .checks import checked_lengths
 
 BARRED = -1e4  # the score of a step that cannot be: e^-10000 is 0, and stays finite in sums
 

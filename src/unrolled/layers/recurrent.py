@@ -8,7 +8,8 @@ from torch import Tensor
 from ..cells import find
 from ..engine.traced import Traced
 from ..errors import ModelError, ShapeError, UsageError
-from .stack import Stack, States, checked_input, checked_lengths, checked_states
+from .checks import checked_input, checked_lengths, checked_states
+from .stack import Stack, States
 from .stream import Stream
 
 OPTIONS = (

@@ -13,8 +13,9 @@ from ..engine.call import Call
 from ..engine.compiled import trouble, unfit
 from ..engine.stream import BoundStream
 from ..errors import ShapeError
+from .checks import checked_states
 from .parameters import effective
-from .stack import Stack, States, checked_states
+from .stack import Stack, States
 
 
 class Stream:

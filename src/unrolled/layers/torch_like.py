@@ -12,7 +12,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from ..cells import find
 from ..engine.traced import Traced
 from ..errors import ShapeError, UsageError
-from .stack import Stack, checked_input, checked_lengths, checked_states
+from .checks import checked_input, checked_lengths, checked_states
+from .stack import Stack
 
 
 class _TorchLike(Stack):

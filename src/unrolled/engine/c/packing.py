@@ -6,8 +6,9 @@ A group's weights lie block by block of units; in a block part after part, in a 
 from collections.abc import Iterator
 
 from ..plan import Plan
+from .groups import Group, Part
 from .spelling import Spelling
-from .step import Group, Part, PhaseWriter
+from .step import PhaseWriter
 from .tiles import table
 
 
@@ -80,7 +81,7 @@ static void pack_backward(const call *c, const packed *p, long me, long n) {{
         traced = self.plan.traced
         for writer in self.backward if back else self.forward:
             if not back:
-                for n, (x, u) in enumerate(writer.biases()):
+                for n, (x, u) in enumerate(writer.products.biases()):
                     yield self._bias(writer, n, x, u)
             for group in writer.groups:
                 for n in range(len(group.parts)):

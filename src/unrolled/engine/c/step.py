@@ -4,79 +4,11 @@ A phase is a tile of products whose accumulators lie in L1, and the cell's equat
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ..plan import Column, Phase, reads
+from .groups import Group, Products
 from .spelling import Spelling
-from .tiles import MOST, Layout, most_rows, table
-
-
-@dataclass(frozen=True)
-class Part:
-    """One operand that some neighbouring columns of a group multiply.
-
-    Args:
-        first, count: the columns, counted within the group.
-        operand, stride, size: rows of the operand in C, their distance, and how many k.
-        source: the matrix; blocks: which block of its rows each column (or, backward, the term)
-            takes.
-        back: whether the matrix is transposed: U^T d.
-    """
-
-    first: int
-    count: int
-    operand: str
-    stride: str
-    size: str
-    source: str
-    blocks: tuple[int, ...]
-    back: bool = False
-
-
-@dataclass(frozen=True)
-class Group:
-    """Neighbouring columns of a phase whose accumulators fit the registers: one tile.
-
-    Args:
-        name: of its packed weights.
-        first, count: its columns.
-        parts: what they sum, in order; the input's first.
-    """
-
-    name: str
-    first: int
-    count: int
-    parts: tuple[Part, ...]
-
-    @property
-    def layout(self) -> Layout:
-        """Its sections; an empty product still starts its columns."""
-        found: list[tuple[int, int]] = []
-        for part in self.parts:
-            if not found or found[-1] != (part.first, part.count):
-                found.append((part.first, part.count))
-        return tuple(found) or ((0, self.count),)
-
-    @property
-    def sections(self) -> list[int]:
-        """The section of each part."""
-        numbers: list[int] = []
-        for n, part in enumerate(self.parts):
-            last = self.parts[n - 1]
-            same = n > 0 and (part.first, part.count) == (last.first, last.count)
-            numbers.append(numbers[-1] + (not same) if numbers else 0)
-        return numbers
-
-    def before(self, n: int) -> str:
-        """Words of weights a unit in front of those of the n-th part, in C; of all parts with n = -1."""
-        parts = self.parts if n < 0 else self.parts[:n]
-        return " + ".join(f"{part.count} * words({part.size})" for part in parts) or "0"
-
-    @property
-    def reads_x(self) -> int:
-        """How many of its columns read x; they stand first."""
-        first = self.parts[0] if self.parts else None
-        return first.count if first is not None and first.source == "x_weight" else 0
+from .tiles import most_rows, table
 
 
 class PhaseWriter:
@@ -84,98 +16,12 @@ class PhaseWriter:
 
     def __init__(self, spelling: Spelling, name: str, phase: Phase, *, backward: bool):
         self.spelling, self.name, self.phase, self.backward = spelling, name, phase, backward
-        self.columns = phase.columns
+        self.products = Products(spelling, name, phase, backward=backward)
+        self.columns, self.groups = self.products.columns, self.products.groups
         self.x_first = self.x_total = 0  # where its columns lie among those of a product ahead
-        self.groups = self._groups()
-        widest = max((group.count for group in self.groups), default=1)
-        self.most = {1: 4, 2: 2}.get(widest, 1)
+        self.most = {1: 4, 2: 2}.get(self.products.widest, 1)
         self.width = f"c->{phase.width}p"
         self.units = f"c->{phase.width}"
-
-    # -- products
-
-    def _groups(self) -> list[Group]:
-        groups, total = [], len(self.columns)
-        tiles = -(-total // MOST)
-        for n in range(tiles):
-            first, end = total * n // tiles, total * (n + 1) // tiles
-            parts = self._back_parts(first, end) if self.backward else self._parts(first, end)
-            groups.append(Group(f"{self.name}_{first}", first, end - first, tuple(parts)))
-        return groups
-
-    def _parts(self, first: int, end: int) -> list[Part]:
-        traced, parts = self.spelling.plan.traced, []
-        reading = [n for n in range(first, end) if self.columns[n].x]
-        if reading:
-            blocks = tuple(traced.x_gates.index(self.columns[n].x) for n in reading)
-            rows = "c->x + (at->t * c->B + b) * c->ldx"
-            parts.append(Part(0, len(reading), rows, "c->ldx", "c->K", "x_weight", blocks))
-        by_operand: dict[tuple[str, int], list[int]] = {}
-        for n in range(first, end):
-            if self.columns[n].product >= 0:
-                node = self.spelling.nodes[self.columns[n].product]
-                by_operand.setdefault((node.op, node.args[0]), []).append(n)
-        for (op, operand), columns in by_operand.items():
-            parts += [self._product(op, operand, some, first) for some in _neighbours(columns)]
-        return parts
-
-    def _product(self, op: str, operand: int, columns: list[int], first: int) -> Part:
-        traced, spelling = self.spelling.plan.traced, self.spelling
-        order = traced.u_gates if op == "u" else traced.projs
-        names = [str(spelling.nodes[self.columns[n].product].attr) for n in columns]
-        base, stride = self.rows_of(operand)
-        size = f"c->{traced.operand_width}" if op == "u" else "c->H"
-        source = "u_weight" if op == "u" else "proj_weight"
-        blocks = tuple(order.index(name) for name in names)
-        return Part(columns[0] - first, len(columns), base, stride, size, source, blocks)
-
-    def _back_parts(self, first: int, end: int) -> list[Part]:
-        traced, spelling = self.spelling.plan.traced, self.spelling
-        parts = []
-        for n in range(first, end):
-            node = spelling.nodes[self.columns[n].product]
-            for term, operand in enumerate(node.args):
-                base, stride = self.rows_of(operand)
-                if node.op == "u_back":
-                    # The operands of u_back follow the nodes of its gates.
-                    value = int(str(node.attr)[1:])
-                    gates = [
-                        str(m.attr)
-                        for k, m in enumerate(traced.graph.nodes)
-                        if m.op == "u" and m.args[0] == value and k in spelling.derived.by_u
-                    ]
-                    block, source, size = traced.u_gates.index(gates[term]), "u_weight", "c->H"
-                else:
-                    block, source = traced.projs.index(str(node.attr)), "proj_weight"
-                    size = "c->P"
-                parts.append(Part(n - first, 1, base, stride, size, source, (block,), back=True))
-        return parts
-
-    def rows_of(self, k: int) -> tuple[str, str]:
-        """The first row of an operand that lies in memory, and the distance of rows."""
-        node = self.spelling.nodes[k]
-        if node.op == "weight":  # every row multiplies the same
-            return self.spelling.weight_row(str(node.attr), whole=f"p->w_{node.attr}"), "0"
-        place = self.spelling.operand(k, backward=self.backward).replace(" + j", "")
-        base, _, rest = place.partition(" + ")
-        if rest.startswith("(row * "):
-            count, slot = rest.removeprefix("(row * ").split(" + ")
-            number = slot.split(")")[0]
-            return f"{base} + (b * {count} + {number}) * c->Hp", f"{count} * c->Hp"
-        if "row" not in rest:
-            raise AssertionError(f"{place} has no rows")
-        stride = rest.split("row * ")[1]
-        return f"{base} + b * {stride}", stride
-
-    def biases(self) -> list[tuple[int, int]]:
-        """For each column, the blocks of the input's and of U's bias that it starts from; or -1."""
-        traced, found = self.spelling.plan.traced, []
-        for column in self.columns:
-            x = traced.x_gates.index(column.x) if column.x else -1
-            node = self.spelling.nodes[column.product] if column.product >= 0 else None
-            u = traced.u_gates.index(str(node.attr)) if node and node.op == "u" else -1
-            found.append((x, u))
-        return found
 
     # -- equations
 
@@ -310,7 +156,7 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
 
     def _sweep(self, registers: int) -> str:
         count = len(self.columns)
-        widest = max((group.count for group in self.groups), default=1)
+        widest = self.products.widest
         rows = max(
             n * most_rows(widest * n, registers) for n in (1, 2, 4) if n <= self.most
         )  # times the vectors of a column
@@ -392,11 +238,11 @@ static inline __attribute__((always_inline)) void {self.name}(
         size, rows = self.units, []
         for k in self.phase.stores:
             if self.backward and k in spelling.slots:
-                rows.append(self.rows_of(k)[0])
+                rows.append(self.products.rows_of(k)[0])
             elif not self.backward and k in multiplied and k in spelling.made:
                 rows += [f"at->{s}_1 + b * {spelling.width(s)}" for s in spelling.made[k]]
             elif not self.backward and k in multiplied and k in spelling.saved:
-                rows.append(self.rows_of(k)[0])
+                rows.append(self.products.rows_of(k)[0])
         for row in rows:
             yield (
                 f"if (({size} & 1) && q1 * V > {size}) "
@@ -426,16 +272,6 @@ static inline __attribute__((always_inline)) void {self.name}(
                 f"{where}, p->gain_{name}, {seen}, {spelling.taken(name)}, {self.units}, {out});"
             )
         return lines
-
-
-def _neighbours(columns: list[int]) -> list[list[int]]:
-    parts: list[list[int]] = []
-    for n in columns:
-        if parts and parts[-1][-1] == n - 1:
-            parts[-1].append(n)
-        else:
-            parts.append([n])
-    return parts
 
 
 def _more(place: str, value: str) -> str:
