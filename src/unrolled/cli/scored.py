@@ -60,7 +60,8 @@ def write(
         DataError: `out` cannot be written.
     """
     path = Path(source).expanduser()
-    from unrolled.data.reading import TABLES, ending_of
+    from unrolled.data.content import ending_of
+    from unrolled.data.reading import TABLES
     from unrolled.data.texts import LINES
 
     if texts and ending_of(path) in LINES:

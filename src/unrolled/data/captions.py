@@ -19,12 +19,11 @@ import numpy as np
 from unrolled.errors import DataError, UsageError
 
 from .catalogue import DATASETS, named
-from .content import content
+from .content import content, ending_of
 from .download import obtain
 from .images import ENDINGS, decoded_images, is_image
 from .numbers import spoken_numbers
 from .pairs import PairDataset, Pairs, Part, split_pairs
-from .reading import ending_of
 from .table import decoded, read_table
 from .texts import LINES, objects
 

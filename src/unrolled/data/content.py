@@ -140,3 +140,9 @@ def _broken(path: Path, kind: str = "gzip") -> DataError:
         got="one that is cut off or damaged",
         fix="Get the file again: the copy did not finish.",
     )
+
+
+def ending_of(path: Path) -> str:
+    """What kind of file its name says it is: ".csv" of both a.csv and a.csv.gz."""
+    inner = path.with_suffix("") if path.suffix in (".gz", ".xz") else path
+    return inner.suffix.lower()

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .raw import Inputs
+
 if TYPE_CHECKING:
     from .preparation import Preparation
     from .wording import TextPreparation
 
-Inputs = np.ndarray | list[np.ndarray] | list[str]
 Kind = Literal["single", "multi", "regression"]
 
 

@@ -9,10 +9,9 @@ from unrolled.errors import DataError
 
 from .arrays import read_npy, read_npz
 from .assemble import suits
-from .dataset import Inputs
 from .images import is_image, read_images
 from .preparation import Preparation
-from .raw import Raw
+from .raw import Inputs, Raw
 from .reading import TABLES, Column, Options, ending_of, read_table_file
 from .texts import read_texts
 from .wording import TextPreparation

@@ -6,8 +6,8 @@ import numpy as np
 
 from unrolled.errors import DataError, UsageError
 
-from .dataset import Inputs
 from .preparation import MISSING, READINGS, SCALINGS, Preparation
+from .raw import Inputs
 
 
 def learn(

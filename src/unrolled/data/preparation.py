@@ -16,7 +16,7 @@ import numpy as np
 
 from unrolled.errors import DataError, ShapeError
 
-from .dataset import Inputs
+from .raw import Inputs
 
 READINGS = ("rows", "columns", "pixels", "permuted")
 SCALINGS = ("none", "unit", "standard")

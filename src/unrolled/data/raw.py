@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .dataset import Inputs
-
+Inputs = np.ndarray | list[np.ndarray] | list[str]
 Answers = np.ndarray | list[str] | list[list[str]]
 
 

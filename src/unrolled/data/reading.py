@@ -14,6 +14,7 @@ from pathlib import Path
 from unrolled.errors import DataError, UsageError
 
 from . import arrays, idx, images, rows, signals, texts
+from .content import ending_of
 from .raw import Raw
 from .shelves import find_parts
 from .table import Table, read_table
@@ -123,12 +124,6 @@ def read_table_file(path: Path, options: Options) -> Raw:
     if (options.layout or by_default) == "long":
         return signals.read_signals(table, **common)
     return rows.read_rows(table, channels=options.channels, **common)
-
-
-def ending_of(path: Path) -> str:
-    """What kind of file its name says it is: ".csv" of both a.csv and a.csv.gz."""
-    inner = path.with_suffix("") if path.suffix in (".gz", ".xz") else path
-    return inner.suffix.lower()
 
 
 def _folder(folder: Path, options: Options) -> Parts:

@@ -12,7 +12,7 @@ from typing import Any
 
 from unrolled.errors import DataError, UsageError
 
-from .content import content
+from .content import content, ending_of
 from .raw import Raw
 from .rows import answer_columns, header_only
 from .table import ANSWER_NAMES, decoded, read_table
@@ -32,8 +32,6 @@ def read_texts(path: Path, options: Any) -> Raw:
         DataError: a column is not there, a cell is no text, a line is broken; with file and line.
         UsageError: several columns of texts.
     """
-    from .reading import ending_of
-
     if ending_of(path) in LINES:
         return _objects(path, options)
     if not options.answered and options.text is None and ending_of(path) == ".txt":
@@ -42,8 +40,6 @@ def read_texts(path: Path, options: Any) -> Raw:
 
 
 def _cells(path: Path, options: Any) -> Raw:
-    from .reading import ending_of
-
     tabs = ending_of(path) == ".tsv"
     delimiter = "\t" if tabs else None
     table = read_table(

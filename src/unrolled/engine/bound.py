@@ -111,7 +111,7 @@ def bind(
         traced: the cell, options of the layer included.
         call: one layer, one direction.
         lengths: (B), or `None`.
-        tensors: as `compiled.flat` orders them.
+        tensors: as `sequence.flat` orders them.
         keep: whether a backward pass will follow.
         apart: whether what the backward pass reads lies in tensors of their own, in `saved`.
     """

@@ -1,16 +1,16 @@
 """The backend `c`: a call of a compiled cell comes in, the answer with its gradients goes out."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..errors import BackendError
-from .bound import MATRICES, Bound, bind
-from .call import Answer, Call, Params
+from .bound import MATRICES
+from .call import Answer, Call
+from .gradients import TWICE, gradients
 from .native import Kernel, kernel, loaded
 from .precision import precision
+from .sequence import flat, forward, results
 from .traced import Traced
 
 
@@ -117,49 +117,6 @@ def _operator(call: Call, observed, lengths, tensors, kept: torch.dtype) -> list
     return results[: 1 + len(call.traced.states) + len(observed)]
 
 
-def flat(traced, params: Params, states: list[Tensor], x: Tensor) -> list[Tensor | None]:
-    """All tensors of a call, in the order in which `_Run` takes them."""
-    projs = torch.cat(list(params.projs.values())) if params.projs else None
-    norms = [part for name in traced.norms for part in params.norms[name]]
-    return [
-        x,
-        params.x_weight,
-        params.x_bias,
-        params.u_weight,
-        params.u_bias,
-        projs,
-        *states,
-        *(params.weights[name] for name in traced.weights),
-        *norms,
-        *(params.masks[name] for name in traced.masks),
-        *(params.noises[name] for name in traced.noises),
-    ]
-
-
-def forward(
-    found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool, apart: bool = False
-) -> Bound:
-    """Bind a call and run it over time; arguments as for `bind`."""
-    bound = bind(found, traced, call, lengths, tensors, keep=keep, apart=apart)
-    found.library.forward(bound.pointer(), int(keep))
-    return bound
-
-
-def results(bound: Bound, traced, call: Call) -> list[Tensor]:
-    """The output, each final state, each record: views of what is bound."""
-    sequences, widths, steps = bound.sequences, bound.widths, call.x.shape[0]
-    rows = sequences[traced.states[0]]
-    output = rows[:-1] if call.reverse else rows[1:]
-    width, full = widths[traced.states[0]]
-    output = output if width == full else output[..., :width]
-    finals = []
-    for name, sequence in sequences.items():
-        whole = sequence.shape[0] == steps + 1
-        last = (0 if call.reverse else steps) if whole else steps & 1
-        finals.append(bound.carried(name, last, steps))
-    return [output, *finals, *bound.recorded.values()]
-
-
 class _Run(torch.autograd.Function):
     """One layer and direction. Results: the output, each final state, each record."""
 
@@ -178,8 +135,6 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads):
         _ = ctx.saved_tensors  # raises where one of them was changed in place since
-        from .gradients import gradients
-
         with torch.no_grad():
             found = (None,) * 4 + gradients(ctx, grads)
         if not torch.is_grad_enabled():
@@ -196,17 +151,4 @@ class _Once(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads):
-        from .operators import TWICE
-
         raise TWICE
-
-
-def grad_order(traced) -> dict[str, Any]:
-    """Where each group of tensors begins in what `_Run` takes."""
-    first = 6 + len(traced.states)
-    return {
-        "states": 6,
-        "weights": first,
-        "norms": first + len(traced.weights),
-        "end": first + len(traced.weights) + 2 * len(traced.norms),
-    }

@@ -8,11 +8,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import BackendError
 from .bound import POOL, Room, Shapes
+from .sequence import grad_order
 
 # Who looks on: called after each backward pass with the address of the call's x_weight, which tells
 # the calls apart, and gate → ∂L/∂(x.gate) at every step, (T, B, H).
 WATCHERS: list[Callable[[int, dict[str, Tensor]], None]] = []
+
+TWICE = BackendError(
+    "the gradient of a compiled cell",
+    expected="to be derived once",
+    got="a second derivative",
+    fix='Take backend="reference" for it.',
+)
 
 
 def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
@@ -23,8 +32,6 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
             `shapes`, and of which the gradient is wanted (`wants`).
         grads: what arrives at the output, the last states, the records.
     """
-    from .compiled import grad_order
-
     bound, found, traced, wants = ctx.bound, ctx.found, ctx.traced, ctx.wants
     struct, layout, widths = bound.struct, found.layout, bound.widths
     steps, batch, features = struct.T, struct.B, struct.K

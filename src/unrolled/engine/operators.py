@@ -14,20 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BackendError, ShapeError
+from ..errors import ShapeError
 from . import bound as binding
-from . import compiled
+from . import sequence as sequences
 from .call import Call, Params
+from .gradients import TWICE, gradients
 from .native import Kernel, kernel
 from .precision import WIDER
 from .traced import Traced
-
-TWICE = BackendError(
-    "the gradient of a compiled cell",
-    expected="to be derived once",
-    got="a second derivative",
-    fix='Take backend="reference" for it.',
-)
 
 
 @torch.compiler.assume_constant_result
@@ -79,7 +73,7 @@ class _Work:
                 raise ShapeError(
                     "lengths", expected=f"numbers from 0 to T={steps}", got=f"{least} to {most}"
                 )
-        return compiled.forward(
+        return sequences.forward(
             self.kernel(),
             self.traced,
             self.call,
@@ -107,7 +101,7 @@ def sequence(
     """One layer, one direction.
 
     Args:
-        given: the tensors of a call that there are, as `compiled.flat` orders them.
+        given: the tensors of a call that there are, as `sequence.flat` orders them.
         places: where in that order each stands.
         lengths: (B) of int64, or `None`.
         cell: as `text` says it.
@@ -123,7 +117,7 @@ def sequence(
     work = _Work(given, places, lengths, cell, observed, reverse, kept)
     bound = work.forward(keep)
     # No result may be a view of another.
-    results = [v.clone() for v in compiled.results(bound, work.traced, work.call)]
+    results = [v.clone() for v in sequences.results(bound, work.traced, work.call)]
     return [*results, *(work.saved(bound) if keep else ())]
 
 
@@ -202,8 +196,6 @@ def sequence_backward(
         wants=[wants_dx, *(True for _ in work.tensors[1:])],
         shapes=[None if v is None else v.shape for v in work.tensors],
     )
-    from .gradients import gradients
-
     own = gradients(ctx, tuple(grads))
     results = []
     for place, value in zip(places, given, strict=True):

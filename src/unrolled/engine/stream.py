@@ -12,9 +12,10 @@ from torch import Tensor
 from ..errors import BackendError, ShapeError
 from .bound import Bound, bind
 from .call import Call
-from .compiled import flat, unfit
+from .compiled import unfit
 from .native import kernel
 from .precision import precision
+from .sequence import flat
 
 
 class BoundStream:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,11 +19,20 @@ from unrolled import files
 from unrolled.errors import ModelError, UsageError
 from unrolled.tensors import TensorFile, tensor_bytes
 
-if TYPE_CHECKING:
-    from unrolled.tasks.language import Language
-
-
 _LETTER = 8  # bytes, and so tokens at the most, that one letter and what is left of it may have
+
+
+class Speaker(Protocol):
+    """What a writer needs of a language model; `Language` says what each of these is."""
+
+    model: Any
+
+    @property
+    def first_token(self) -> int: ...
+    @property
+    def unwritable(self) -> list[int]: ...
+    def encode(self, text: str) -> list[int]: ...
+    def decode(self, found: Sequence[int]) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ class Writer:
         >>> "".join(writer.write(100))  # doctest: +SKIP
     """
 
-    def __init__(self, task: Language, taste: Taste | None = None, seed: int = 0):
+    def __init__(self, task: Speaker, taste: Taste | None = None, seed: int = 0):
         if type(seed) is not int or not 0 <= seed < 2**32:
             raise UsageError("seed", expected="a whole number from 0 to 4294967295", got=repr(seed))
         self.task, self.taste = task, taste or Taste()

@@ -1,0 +1,67 @@
+"""One layer in one direction comes in; it is run over time, and its results go out: no autograd.
+
+The order in which tensors are handed on is settled here, for all who run or derive a call.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .bound import Bound, bind
+from .call import Call, Params
+from .native import Kernel
+
+
+def flat(traced, params: Params, states: list[Tensor], x: Tensor) -> list[Tensor | None]:
+    """All tensors of a call, in the order in which a call is handed on."""
+    projs = torch.cat(list(params.projs.values())) if params.projs else None
+    norms = [part for name in traced.norms for part in params.norms[name]]
+    return [
+        x,
+        params.x_weight,
+        params.x_bias,
+        params.u_weight,
+        params.u_bias,
+        projs,
+        *states,
+        *(params.weights[name] for name in traced.weights),
+        *norms,
+        *(params.masks[name] for name in traced.masks),
+        *(params.noises[name] for name in traced.noises),
+    ]
+
+
+def forward(
+    found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool, apart: bool = False
+) -> Bound:
+    """Bind a call and run it over time; arguments as for `bind`."""
+    bound = bind(found, traced, call, lengths, tensors, keep=keep, apart=apart)
+    found.library.forward(bound.pointer(), int(keep))
+    return bound
+
+
+def results(bound: Bound, traced, call: Call) -> list[Tensor]:
+    """The output, each final state, each record: views of what is bound."""
+    sequences, widths, steps = bound.sequences, bound.widths, call.x.shape[0]
+    rows = sequences[traced.states[0]]
+    output = rows[:-1] if call.reverse else rows[1:]
+    width, full = widths[traced.states[0]]
+    output = output if width == full else output[..., :width]
+    finals = []
+    for name, sequence in sequences.items():
+        whole = sequence.shape[0] == steps + 1
+        last = (0 if call.reverse else steps) if whole else steps & 1
+        finals.append(bound.carried(name, last, steps))
+    return [output, *finals, *bound.recorded.values()]
+
+
+def grad_order(traced) -> dict[str, Any]:
+    """Where each group of tensors begins in what `_Run` takes."""
+    first = 6 + len(traced.states)
+    return {
+        "states": 6,
+        "weights": first,
+        "norms": first + len(traced.weights),
+        "end": first + len(traced.weights) + 2 * len(traced.norms),
+    }
