@@ -126,6 +126,7 @@ def train(
     sentence-pairs; flickr8k, spoken-numbers, pictures.
     """
     from unrolled import train as training
+    from unrolled.memory import keep_freed
     from unrolled.progress import Report
     from unrolled.tasks.recipe import Recipe, build, parsed, resolve
 
@@ -174,6 +175,7 @@ def train(
             as_json=as_json,
         )
         return
+    keep_freed()
     network, dataset = build(source, recipe, data_dir=data_dir)
     if dry_run:
         _rehearse(network, dataset, recipe, report, as_json, directory)
