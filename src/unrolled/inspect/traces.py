@@ -84,9 +84,8 @@ class LayerTrace:
             raise UsageError("a gradient", expected="a trace with a loss", got="one without")
         if not self.one.told:
             return {s: v[1:] for s, v in self.way.run(self.direct).items()}
-        valid, by_gate = self.one.valid(), self.one.told
-        told = {s: by_gate[gate] for s, gate in self.one.made.nudges.items()}
-        return {s: v if valid is None else v.masked_fill(~valid, 0) for s, v in told.items()}
+        valid, told = self.one.valid(), self.one.told
+        return told if valid is None else {s: v.masked_fill(~valid, 0) for s, v in told.items()}
 
     @cached_property
     def derivatives(self) -> Values:
