@@ -1,6 +1,7 @@
 """A trace is what ran: values to the bit, gradients as autograd's through a loop of steps."""
 
 import csv
+import gc
 import json
 
 import numpy as np
@@ -12,9 +13,10 @@ from held import compiled_with
 from near import assert_near, assert_same_bits
 from oracle_loop import DOUBLE, a_layer, gradients, stepped
 from unrolled import GRU, LSTM, Recurrent, UnrolledError
-from unrolled.cells import Cell, find, names, sigmoid, tanh
+from unrolled.cells import Cell, names, sigmoid, tanh
+from unrolled.engine.bound import POOL
 from unrolled.inspect import save_arrays, save_table, trace
-from unrolled.inspect.record import derivative, recording
+from unrolled.inspect.record import recording
 from unrolled.inspect.traces import LayerTrace
 
 
@@ -64,8 +66,8 @@ def test_the_compiled_backend_tells_the_same(name):
         layer = a_layer(name, 3, 4, 2, backend="c")
         seen = assert_traced(layer, 5)
     assert layer.backend == "c"
-    # where every state has the width of a gate, the backend itself tells ∂L/∂state
-    assert all(bool(part.one.told) == (name != "lstmp") for part in seen.layers)
+    # the backend itself tells ∂L/∂state
+    assert all(set(part.one.told) == set(layer.cell.states) for part in seen.layers)
 
 
 @pytest.mark.slow
@@ -290,6 +292,16 @@ def test_nothing_is_recorded_outside_the_block():
     assert isinstance(LayerTrace(passes[0], None)["z"], np.ndarray)
 
 
-def test_a_state_that_is_projected_has_no_gate_of_its_width():
-    assert not derivative(find("lstmp").trace()).nudges
-    assert derivative(find("lstm").trace()).nudges == {"h": "nudge_h", "c": "nudge_c"}
+@pytest.mark.parametrize("name", ["lstm", "lstmp", "qrnn"])
+def test_the_memory_of_a_trace_that_is_gone_is_used_again(name):
+    layer = Recurrent(name, 3, 4, backend="c")
+    x = torch.randn(2, 5, 3)
+    gc.disable()  # nor does anything wait for the collector of circles
+    try:
+        _ = trace(layer, x)["l0"].gradient("h")
+        before = sum(map(len, POOL._held.values()))
+        for _ in range(3):
+            _ = trace(layer, x)["l0"].gradient("h")
+        assert sum(map(len, POOL._held.values())) == before
+    finally:
+        gc.enable()

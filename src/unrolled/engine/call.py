@@ -3,7 +3,7 @@
 Everything above (depth, direction, dropout between layers, tied and derived matrices) is PyTorch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ class Call:
         observe: names of states and observed values to record at every step.
         training: whether gradients may be asked for.
         precision: in what it is computed, once that was looked up.
+        watch: told after the backward pass, by a backend that can: state → ∂L/∂ of it after each
+            step, (T, B, width) in the order of the input's time, 0 where padded.
     """
 
     traced: Traced
@@ -64,6 +66,7 @@ class Call:
     observe: tuple[str, ...] = ()
     training: bool = True
     precision: Any = None
+    watch: "Callable[[dict[str, Tensor]], None] | None" = None
 
 
 @dataclass

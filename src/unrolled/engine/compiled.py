@@ -9,6 +9,7 @@ from .bound import MATRICES
 from .call import Answer, Call
 from .gradients import TWICE, gradients
 from .native import Kernel, kernel, loaded
+from .plan import GRADIENT
 from .precision import precision
 from .sequence import flat, forward, results
 from .traced import Traced
@@ -43,7 +44,7 @@ _FAILED: dict[tuple[int, tuple[str, ...], torch.dtype], tuple[Traced, BackendErr
 
 def trouble(call: Call) -> BackendError | None:
     """Why the cell of this call cannot be compiled here, tried once; `None` where it can."""
-    return _trouble(call.traced, _observed(call), precision(call).kept)
+    return _trouble(call.traced, _asked(call), precision(call).kept)
 
 
 @torch.compiler.assume_constant_result
@@ -64,6 +65,12 @@ def _observed(call: Call) -> tuple[str, ...]:
     return tuple(name for name in call.observe if name != call.traced.states[0])
 
 
+def _asked(call: Call) -> tuple[str, ...]:
+    """The same, and what the backward pass is to tell: the cell is compiled for both."""
+    told = call.traced.states if call.watch is not None else ()
+    return *_observed(call), *(GRADIENT + state for state in told)
+
+
 def run(call: Call) -> Answer:
     """The whole sequence in one call of the compiled cell; an operator where it is traced."""
     traced, params = call.traced, call.params
@@ -82,7 +89,7 @@ def run(call: Call) -> Answer:
     if _is_traced(x):
         found = _operator(call, observed, lengths, tensors, kept)
     else:
-        found = _Run.apply(kernel(traced, observed, kept), traced, call, lengths, *tensors)
+        found = _Run.apply(kernel(traced, _asked(call), kept), traced, call, lengths, *tensors)
     output, *rest = found if real is answer else (v.to(answer) for v in found)
     count = len(traced.states)
     final = dict(zip(traced.states, rest[:count], strict=True))
@@ -127,7 +134,7 @@ class _Run(torch.autograd.Function):
         made = results(bound, traced, call)
         if keep:
             ctx.save_for_backward(made[0], *tensors)
-            ctx.bound, ctx.found, ctx.traced = bound, found, traced
+            ctx.bound, ctx.found, ctx.traced, ctx.watch = bound, found, traced, call.watch
             ctx.wants = ctx.needs_input_grad[4:]
             ctx.shapes = [None if v is None else v.shape for v in tensors]
         return tuple(made)

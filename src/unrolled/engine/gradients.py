@@ -2,8 +2,6 @@
 inputs and first states receive goes out.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,10 +9,6 @@ from torch.nn import functional as F
 from ..errors import BackendError
 from .bound import POOL, Room, Shapes
 from .sequence import grad_order
-
-# Who looks on: called after each backward pass with the address of the call's x_weight, which tells
-# the calls apart, and gate → ∂L/∂(x.gate) at every step, (T, B, H).
-WATCHERS: list[Callable[[int, dict[str, Tensor]], None]] = []
 
 TWICE = BackendError(
     "the gradient of a compiled cell",
@@ -29,7 +23,7 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
 
     Args:
         ctx: the call: what is `bound`, `found` and `traced`; which tensors it was given have which
-            `shapes`, and of which the gradient is wanted (`wants`).
+            `shapes`, of which the gradient is wanted (`wants`), and who looks on (`watch`).
         grads: what arrives at the output, the last states, the records.
     """
     bound, found, traced, wants = ctx.bound, ctx.found, ctx.traced, ctx.wants
@@ -59,6 +53,9 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
     struct.ldt, struct.ldb = d_output.stride(0), d_output.stride(1)
     bind("d_output", d_output)
     for name, d in zip(layout["observed"], d_records, strict=True):
+        if d is None:
+            setattr(struct, f"q_{name}", None)
+            continue
         full = narrow if layout["observed"][name] == "P" else wide
         bind(f"q_{name}", arriving(d, full).contiguous())
     zeroed: Shapes = {f"a_{s}": ((2, batch, full), real) for s, (_, full) in widths.items()}
@@ -103,13 +100,11 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
         dx = bind("dx", POOL.take(steps, batch, found.padded(features), dtype=kept))
     found.library.backward(bound.pointer())
 
-    if WATCHERS:
-        dz = others.tensor("dz")
-    for watcher in WATCHERS:
-        by_gate = {
-            g: dz[:, :, layout["slots"][str(k)], :units].to(real) for g, k in layout["by_x"].items()
-        }
-        watcher(struct.x_weight, by_gate)
+    if ctx.watch is not None:
+        dz, place = others.tensor("dz"), layout["slots"]
+        ctx.watch(
+            {s: dz[:, :, place[str(k)], : widths[s][0]].to(real) for s, k in layout["told"].items()}
+        )
     result: list[Tensor | None] = [None] * len(ctx.shapes)
     if struct.want_dx:
         result[0] = dx[..., :features]

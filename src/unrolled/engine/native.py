@@ -181,7 +181,8 @@ def emitted(
             name: widths[k] for name, k in ((n, spelling.norm_operand[n]) for n in traced.norms)
         },
         "norm_backs": len(spelling.back_index),
-        "observed": {name: widths[derived.outputs[name]] for name in observed},
+        "observed": {name: widths[derived.outputs[name]] for name in planned.observed},
+        "told": planned.told,
         "scans": planned.scans,
         "dtype": str(dtype).removeprefix("torch."),
     }

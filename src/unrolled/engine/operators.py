@@ -193,6 +193,7 @@ def sequence_backward(
         bound=bound,
         found=found,
         traced=traced,
+        watch=None,
         wants=[wants_dx, *(True for _ in work.tensors[1:])],
         shapes=[None if v is None else v.shape for v in work.tensors],
     )

@@ -4,7 +4,7 @@ Each product, normalisation or projection needs all units of its operand, so it 
 inside a phase everything is pointwise. Emitters only write down what stands here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .derive import Derived, derive
@@ -12,6 +12,7 @@ from .graph import Node
 from .primitives import PRIMITIVES
 from .traced import Traced, node_widths
 
+GRADIENT = "grad."  # among what is observed, `grad.STATE` is ∂L/∂ of the state after the step
 MEMORY = -1  # the level of what is there before a step begins
 PRODUCTS = ("u", "proj", "u_back", "proj_back")
 
@@ -62,7 +63,9 @@ class Plan:
         saved: nodes that the forward pass keeps for the backward pass, a slot each.
         forward, backward: the phases.
         carried: forward nodes that a later phase of the same step reads; `back_carried` likewise.
-        slots: nodes of the derivatives that products need for the whole sequence (dz), a slot each.
+        slots: nodes of the derivatives that are kept for the whole sequence (dz), a slot each:
+            first those that products need, `summed` of them, then the rest of `told`.
+        told: state → node of ∂L/∂ of it after the step, of those that are to be told.
         half: whether what is kept between steps has fewer bits than what is computed.
     """
 
@@ -75,6 +78,8 @@ class Plan:
     carried: tuple[int, ...]
     back_carried: tuple[int, ...]
     slots: tuple[int, ...]
+    summed: int
+    told: Mapping[str, int]
     half: bool = False
 
     @property
@@ -88,7 +93,8 @@ def plan(traced: Traced, observed: tuple[str, ...] = (), *, half: bool = False) 
 
     Args:
         traced: the cell, options of the layer included.
-        observed: results beside the states that are to be recorded.
+        observed: results beside the first state that are to be recorded, and `grad.STATE` of states
+            whose derivative is.
         half: whether what is kept between steps has fewer bits than what is computed: what a later
             phase of the same step reads is then carried beside it, with all its bits.
 
@@ -97,6 +103,8 @@ def plan(traced: Traced, observed: tuple[str, ...] = (), *, half: bool = False) 
         >>> [len(plan(find(name).trace()).forward) for name in ("lstm", "gru-first", "mingru")]
         [1, 2, 1]
     """
+    asked = [name.removeprefix(GRADIENT) for name in observed if name.startswith(GRADIENT)]
+    observed = tuple(name for name in observed if not name.startswith(GRADIENT))
     derived = derive(traced, observed)
     nodes = derived.nodes
     widths = _all_widths(derived, traced)
@@ -112,6 +120,10 @@ def plan(traced: Traced, observed: tuple[str, ...] = (), *, half: bool = False) 
     slots = tuple(
         dict.fromkeys([*derived.by_x.values(), *derived.by_u.values(), *derived.by_proj.values()])
     )
+    summed = len(slots)
+    grads = {str(n.attr): k for k, n in enumerate(nodes) if n.op == "grad"}
+    told = {state: grads[state] for state in asked}
+    slots = tuple(dict.fromkeys([*slots, *told.values()]))
     sums = [*derived.by_weight.values(), *derived.by_norm.values()]
     results = [*slots, *sums, *derived.by_state.values()]
     # Statistics of the forward normalisations are kept: there only the derivative takes new ones.
@@ -126,6 +138,8 @@ def plan(traced: Traced, observed: tuple[str, ...] = (), *, half: bool = False) 
         carried=_carried(forward, nodes, {*made} if half else {*saved, *made}, half),
         back_carried=_carried(backward, nodes, set() if half else {*slots}, half),
         slots=slots,
+        summed=summed,
+        told=told,
         half=half,
     )
 

@@ -53,7 +53,8 @@ def results(bound: Bound, traced, call: Call) -> list[Tensor]:
         whole = sequence.shape[0] == steps + 1
         last = (0 if call.reverse else steps) if whole else steps & 1
         finals.append(bound.carried(name, last, steps))
-    return [output, *finals, *bound.recorded.values()]
+    # Records as other tensors than those that are bound: these hold what holds the bound ones.
+    return [output, *finals, *(v.view_as(v) for v in bound.recorded.values())]
 
 
 def grad_order(traced) -> dict[str, Any]:

@@ -9,9 +9,10 @@ a walk, and cut short), `memory` (what units keep), `walking` (one step of one u
 from .bptt import truncations, walk
 from .flows import Flow, flow, gains, jacobians, lyapunov
 from .memory import statistics, units
+from .running import trace
 from .sharing import shares
 from .tables import save_arrays, save_table
-from .traces import LayerTrace, Trace, trace
+from .traces import LayerTrace, Trace
 from .walking import step_walk
 
 __all__ = [

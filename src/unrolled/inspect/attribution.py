@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..messages import tr
 from .record import recurrent_layers
-from .traces import reading
+from .running import reading
 
 METHODS = ("gradient", "integrated", "occlusion")
 STRETCHES, POINTS = 8, 8  # of the path that is integrated along; of each by Gauss and Legendre

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from ..engine import backends, gradients
-from ..engine.call import Answer, Call, Params
+from ..engine import backends
+from ..engine.call import Answer, Call
 from ..engine.derive import Derived, derive
-from ..engine.graph import Builder, Graph, Symbol
+from ..engine.graph import Graph
 from ..engine.primitives import LEAVES
 from ..engine.reference import turned
 from ..engine.traced import Traced
@@ -34,8 +34,7 @@ class Pass:
         traced: the cell, options of the layer included, as it was declared.
         call: what the engine was given.
         made: the cell's derivative.
-        told: gate → ∂L/∂(x.gate), where the backend told it; those of `made.nudges` are ∂L/∂ of the
-            states after the step.
+        told: state → ∂L/∂ of it after each step, where the backend told it.
         nodes: node → its value at every step.
         output, finals: what the layers above read; gradients arrive at them.
         observed: values that the module itself asked for.
@@ -53,7 +52,6 @@ class Pass:
     finals: dict[str, Tensor]
     observed: dict[str, Tensor] = field(default_factory=dict)
     told: dict[str, Tensor] = field(default_factory=dict)
-    held: Tensor | None = None
     run: Tensor | None = None
 
     @property
@@ -140,41 +138,15 @@ class Pass:
 class Derivative:
     """What of a cell is the same at every call: its derivative, and the cell made to tell more.
 
-    What backends record are results by name, so pre-activations become some. What they tell of a
-    derivative is ∂L/∂(x.k): so each state gets an x.k of its own added, whose rows of W are zeros.
+    What backends record are results by name, so pre-activations become some.
     """
 
     def __init__(self, traced: Traced, observed: tuple[str, ...] = ()):
         self.traced = traced
         self.derived: Derived = derive(traced, observed)
         self.named = pre_activations(traced)
-        builder = Builder(traced.graph.nodes)
         outputs = {**traced.graph.outputs, **self.named}
-        self.nudges: dict[str, str] = {}
-        if "P" not in traced.widths.values() and traced.x_gates:
-            self.nudges = {s: f"nudge_{s}" for s in traced.states}
-            for s, gate in self.nudges.items():
-                after = Symbol(builder, outputs[s])
-                outputs[s] = (after + builder.add("x", attr=gate)).index
-        self.widened = replace(
-            traced,
-            gates=(*traced.gates, *self.nudges.values()),
-            graph=Graph(tuple(builder.nodes), outputs),
-        )
-
-    def nudged(self, params: Params) -> Params:
-        """The parameters of the cell that tells more: a copy of W, with rows of zeros added."""
-        if not self.nudges:
-            return params
-        weight, bias = params.x_weight, params.x_bias
-        assert weight is not None  # there are gates that read x
-        more = weight.shape[0] // len(self.traced.x_gates) * len(self.nudges)
-        zeros = weight.new_zeros(more, weight.shape[1])
-        return replace(
-            params,
-            x_weight=torch.cat([weight, zeros]),
-            x_bias=None if bias is None else torch.cat([bias, bias.new_zeros(more)]),
-        )
+        self.widened = replace(traced, graph=Graph(traced.graph.nodes, outputs))
 
 
 _DERIVATIVES: dict[tuple[int, tuple[str, ...]], Derivative] = {}
@@ -255,7 +227,6 @@ def recording(module: nn.Module, only: str | None = None) -> Iterator[list[Pass]
         raise UsageError("only", expected=f"one of {', '.join(layers)}", got=repr(only))
     layers = {name: layer for name, layer in layers.items() if only in (None, name)}
     passes: list[Pass] = []
-    by_weight: dict[int, Pass] = {}
     alone = len(layers) == 1  # then its place in the module tells nothing
     names = {id(layer): "" if alone else name for name, layer in layers.items()}
 
@@ -265,15 +236,20 @@ def recording(module: nn.Module, only: str | None = None) -> Iterator[list[Pass]
         made = derivative(call.traced, tuple(n for n in call.observe if n in call.traced.observed))
         graph = call.traced.graph
         asked = [n for n in (*graph.outputs, *made.named) if n not in call.observe]
+
+        told: dict[str, Tensor] = {}
+
+        def in_order(value: Tensor) -> Tensor:
+            return turned(value, call.lengths) if call.reverse else value
+
         x = call.x if call.x.requires_grad else call.x.detach().requires_grad_()
-        params = made.nudged(call.params)
         wide = replace(
             call,
             traced=made.widened,
             observe=(*call.observe, *asked),
             x=x,
-            params=params,
             training=True,
+            watch=lambda every: told.update({s: in_order(v) for s, v in every.items()}),
         )
         answer, ran = backends.run(stack._asked, wide)
         # Views, so that what arrives at them is what the layers above send, and nothing else.
@@ -282,31 +258,18 @@ def recording(module: nn.Module, only: str | None = None) -> Iterator[list[Pass]
         observed = {k: answer.observed[k].view_as(answer.observed[k]) for k in call.observe}
         nodes = {}
         for name, value in answer.observed.items():
-            value = value.detach()
-            value = turned(value, call.lengths) if call.reverse else value
-            nodes[{**graph.outputs, **made.named}[name]] = value
+            nodes[{**graph.outputs, **made.named}[name]] = in_order(value.detach())
         one = Pass(
             names[id(stack)], layer, direction, call.traced, replace(call, x=x),
-            made, nodes, output, finals, observed, run=stack._one_run,
+            made, nodes, output, finals, observed, told, run=stack._one_run,
         )  # fmt: skip
         passes.append(one)
-        if made.nudges and params.x_weight is not None:
-            one.held = params.x_weight
-            by_weight[params.x_weight.data_ptr()] = one
         return Answer(output, dict(finals), dict(observed)), ran
-
-    def told(weight: int, by_gate: dict[str, Tensor]) -> None:
-        if weight in by_weight:
-            one = by_weight[weight]
-            one.told = {k: turned(v, one.lengths) if one.call.reverse else v
-                        for k, v in by_gate.items()}  # fmt: skip
 
     for layer in layers.values():
         layer._recorder = run
-    gradients.WATCHERS.append(told)
     try:
         yield passes
     finally:
-        gradients.WATCHERS.remove(told)
         for layer in layers.values():
             layer._recorder = None

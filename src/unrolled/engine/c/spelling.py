@@ -193,7 +193,8 @@ class Spelling:
         if name == traced.states[0]:
             parts.append("ld(c->d_output + at->t * c->ldt + row * c->ldb + j)")
         if name in self.plan.observed:
-            parts.append(f"ld(c->q_{name} + (at->t * c->B + row) * {width} + j)")
+            place = f"c->q_{name} + (at->t * c->B + row) * {width} + j"
+            parts.append(f"(c->q_{name} ? ld({place}) : all(0))")
         return " + ".join(parts)
 
     def taken(self, norm: str) -> str:

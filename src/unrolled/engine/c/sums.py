@@ -62,7 +62,7 @@ static long panel_reals(const call *c) {{
     def _products(self) -> dict[int, list[tuple[int, str]]]:
         """For each slot of dz: the operands it is multiplied with, and where that goes."""
         traced, derived, slots = self.plan.traced, self.plan.derived, self.spelling.slots
-        found: dict[int, list[tuple[int, str]]] = {slot: [] for slot in slots.values()}
+        found: dict[int, list[tuple[int, str]]] = {n: [] for n in range(self.plan.summed)}
         if derived.by_x:
             for gate, k in derived.by_x.items():
                 block = traced.x_gates.index(gate)
@@ -104,6 +104,7 @@ static long panel_reals(const call *c) {{
             .replace("UNITS", ", ".join(units) or "0")
             .replace("COUNT", str(len(multiplied)))
             .replace("SLOTS", str(len(self.plan.slots)))
+            .replace("SUMMED", str(self.plan.summed))
         )
 
     def _sequence(self, k: int) -> tuple[str, str, str]:
@@ -167,7 +168,7 @@ def _projected(traced, name: str) -> int:
 
 
 _OUTERS = """
-/* For every slot of dz: out[unit][i] = sum over time and batch of dz[.][slot][unit] * a[.][i] with all
+/* For every slot of dz that is summed: out[unit][i] = sum over time and batch of dz[.][slot][unit] * a[.][i] with all
    that it is multiplied with, and its own sum, which is a bias's gradient; me of n does its units.
    Both sides are sorted into panels first: rows of dz lie a power of two apart, which a cache does
    not hold side by side. */
@@ -176,7 +177,7 @@ static void outers(const call *c, const packed *p, long me, long n) {
   const struct { long operand; real *out; } products[] = {PRODUCTS};
   const struct { long slot; real *out; } biases[] = {BIASES};
   const long first_of[] = {FIRST}, units[] = {UNITS};
-  const long rows = c->T * c->B, ldz = SLOTS * c->Hp, count = SLOTS;
+  const long rows = c->T * c->B, ldz = SLOTS * c->Hp, count = SUMMED;
   real *const left = p->panels + me * panel_reals(c), *const right = left + STRIPS * STRIP * BLOCK;
   long all_vectors = 0;
   FOR(s, count) all_vectors += up(units[s]) / V;
