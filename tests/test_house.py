@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "unrolled"
 # The order in which data flows. A module may import what stands before it, or in its own folder.
 ORDER = (
-    "errors messages files tensors engine cells layers text data checkpoint inspect interrupts "
-    "memory randomness progress optimise history watch runs card train tasks lab explore export "
-    "serve bench cli __main__"
+    "errors messages fonts files tensors engine cells layers text data checkpoint inspect "
+    "interrupts memory randomness progress optimise history watch runs card train tasks lab "
+    "explore export serve bench cli __main__"
 ).split()
 INSTANT = "torch numpy sympy scipy sklearn matplotlib pandas".split()
 SOURCES = sorted(PACKAGE.rglob("*.py"))

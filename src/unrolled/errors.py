@@ -67,5 +67,9 @@ class UsageError(UnrolledError, ValueError):
     """An option or argument has a value it cannot have."""
 
 
+class FontWarning(UserWarning):
+    """Letters of a picture are drawn as boxes for want of a font; says which."""
+
+
 class BackendWarning(UserWarning):
     """`auto` took a slower backend than the machine could have; says why."""

@@ -7,6 +7,7 @@ user's is one line on stderr and exit code 2.
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
@@ -15,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import unrolled
 from unrolled import messages
-from unrolled.errors import UnrolledError, UsageError
+from unrolled.errors import BackendWarning, FontWarning, UnrolledError, UsageError
 from unrolled.messages import tr, tr_error, tr_filled
 
 # name: (module, attribute, what --help says); in the order of a first day's work
@@ -131,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+    warnings.showwarning = _warn
     try:
         rest = _take_language(list(sys.argv[1:] if arguments is None else arguments))
         command = typer.main.get_command(app)
@@ -149,6 +151,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _hush()
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _warn(message, category, filename, lineno, file=None, line=None) -> None:
+    """A warning of ours is one sentence; whose line of code it came from says nothing to a user."""
+    if category in (BackendWarning, FontWarning):
+        print(message, file=sys.stderr)
+        return
+    _SHOW(message, category, filename, lineno, file, line)
+
+
+_SHOW = warnings.showwarning
 
 
 def _complain(message: str) -> NoReturn:

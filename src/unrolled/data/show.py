@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
 
 from unrolled.errors import DataError, UsageError
+from unrolled.fonts import boxes_told
 
 from .dataset import Dataset, Split
 
@@ -61,9 +61,7 @@ def show(
     columns = min(len(few), 6 if image else 3)
     rows = math.ceil(len(few) / columns)
     size = (1.6 * columns, 1.9 * rows) if image else (4 * columns, 2.2 * rows)
-    with rc_context({"font.family": families}), warnings.catch_warnings():
-        # Without a font for a script its letters are drawn as boxes, which needs no warning each.
-        warnings.filterwarnings("ignore", message="Glyph")
+    with rc_context({"font.family": families}), boxes_told():
         figure = Figure(figsize=size, layout="constrained")
         for i, axes in enumerate(np.ravel(figure.subplots(rows, columns, squeeze=False))):
             if i >= len(few):
@@ -199,8 +197,7 @@ def one_hot(
 
     known = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(name for name in _FONTS if name in known)]
-    with rc_context({"font.family": families}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")
+    with rc_context({"font.family": families}), boxes_told():
         figure = Figure(figsize=(1.5 + 0.18 * len(ids), 1 + 0.18 * len(rows)), layout="constrained")
         axes = figure.subplots()
         axes.imshow(matrix, cmap="gray_r", aspect="equal", interpolation="nearest")

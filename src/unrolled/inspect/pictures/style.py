@@ -2,13 +2,13 @@
 
 import functools
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 from ... import messages
+from ...fonts import boxes_told
 from ...messages import language, tr
 from ..shade import width as columns
 
@@ -113,6 +113,9 @@ def png(draw: Callable[[Style], Any], style: Style | None = None, dpi: int = 110
         draw: from a style to a figure.
         style: light where nothing is said.
         dpi: pixels an inch.
+
+    Warns:
+        FontWarning: letters that no font here draws are boxes.
     """
     from matplotlib import rc_context
 
@@ -140,9 +143,7 @@ def png(draw: Callable[[Style], Any], style: Style | None = None, dpi: int = 110
     messages.use("ko" if spoken == "ko" and family else "en")
     try:
         settings: Any = {**colours, **backs, **rest}
-        with rc_context(settings), warnings.catch_warnings():
-            # A token in a script that no font here has is drawn as a box, without a word each.
-            warnings.filterwarnings("ignore", message="Glyph")
+        with rc_context(settings), boxes_told():
             figure, whole = draw(style), BytesIO()
             figure.savefig(whole, format="png", dpi=dpi)
     finally:
