@@ -34,3 +34,16 @@ def test_letters_without_a_font_are_told_once(monkeypatch):
 def test_other_warnings_of_a_picture_come_through():
     with pytest.warns(RuntimeWarning, match="of something else"), fonts.boxes_told():
         warnings.warn("of something else", RuntimeWarning, stacklevel=1)
+
+
+def test_a_font_installed_since_is_found(monkeypatch):
+    from matplotlib import font_manager
+
+    manager = font_manager.fontManager
+    file = font_manager.findfont("DejaVu Sans")
+    left = [entry for entry in manager.ttflist if entry.fname != file]
+    monkeypatch.setattr(manager, "ttflist", left)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [file, __file__])
+    fonts.look_again.cache_clear()
+    assert fonts.look_again() == 2  # one is no font, and passed over
+    assert any(entry.fname == file for entry in manager.ttflist)

@@ -1,5 +1,6 @@
-"""Warnings of letters that a picture could not write come in; one sentence on fonts goes out."""
+"""Fonts of this machine, for Matplotlib; letters that none draws are told in one sentence."""
 
+import functools
 import re
 import unicodedata
 import warnings
@@ -20,6 +21,25 @@ _FAMILIES = {
 }
 
 _TOLD: set[str] = set()  # families that were asked for in this process: each once
+
+
+@functools.cache
+def look_again() -> int:
+    """Tell Matplotlib of fonts installed since it wrote down which there are; how many, once.
+
+    It never looks again by itself, so that who installs what is missing would see no difference.
+    """
+    from matplotlib import font_manager
+
+    manager = font_manager.fontManager
+    known = {entry.fname for entry in manager.ttflist}
+    new = [path for path in font_manager.findSystemFonts() if path not in known]
+    for path in new:
+        try:
+            manager.addfont(path)
+        except (OSError, RuntimeError, ValueError):
+            continue  # a file that is no font draws nothing
+    return len(new)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from unrolled.errors import DataError, UsageError
-from unrolled.fonts import boxes_told
+from unrolled.fonts import boxes_told, look_again
 
 from .dataset import Dataset, Split
 
@@ -55,6 +55,7 @@ def show(
     from matplotlib import font_manager, rc_context
     from matplotlib.figure import Figure
 
+    look_again()
     known = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(name for name in _FONTS if name in known)]
     image = dataset.preparation.form == "image"
@@ -195,6 +196,7 @@ def one_hot(
     from matplotlib import font_manager, rc_context
     from matplotlib.figure import Figure
 
+    look_again()
     known = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(name for name in _FONTS if name in known)]
     with rc_context({"font.family": families}), boxes_told():

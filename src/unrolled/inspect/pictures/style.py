@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Any
 
 from ... import messages
-from ...fonts import boxes_told
+from ...fonts import boxes_told, look_again
 from ...messages import language, tr
 from ..shade import width as columns
 
@@ -79,6 +79,7 @@ def korean_family() -> str:
     """
     from matplotlib import font_manager, ft2font
 
+    look_again()
     known = "Nanum Noto Malgun AppleGothic Apple Un Baekmuk Gulim Batang Source".split()
 
     def rank(entry):
