@@ -132,7 +132,7 @@ def _sections(
     flows = [flow(layer) for layer in layers]
     yield f"<h1>{html.escape(title)}</h1>"
     yield _paragraph(
-        tr("{count} sequences, the drawn one is {name}, {steps} steps. Gradients are of: {about}.",
+        tr("Sequences: {count}; drawn is {name}, {steps} steps. Gradients are of: {about}.",
            count=len(trace.ids), name=trace.ids[b], steps=int(trace.lengths[b]),
            about=trace.about or tr("the loss"))
     )  # fmt: skip

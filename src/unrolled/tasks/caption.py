@@ -240,6 +240,7 @@ class Caption(Teller):
         """The network in one line."""
         model, decoder = self.model, self.model.decoder
         layer, above = decoder.recurrent, decoder.upper
+        firsts = {"state": tr("first state"), "input": tr("first input"), "none": tr("none")}
         return tr(
             "{encoder} gives {places} places, {layers} x {cell} {hidden} says {said} {level}, "
             "attention {attention}, image as {start} (backend {backend})",
@@ -251,7 +252,7 @@ class Caption(Teller):
             said=decoder.vocabulary,
             level=tr(self.words.level),
             attention=tr("none" if decoder.attention is None else decoder.attention.kind),
-            start=tr(decoder.start),
+            start=firsts[decoder.start],
             backend=layer.backend,
         )
 
