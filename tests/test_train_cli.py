@@ -189,6 +189,20 @@ def test_eval_of_a_file_measures_on_all_of_it(unrolled):
     assert (refused.code, "a model of translate" in refused.err) == (2, True)
 
 
+def test_eval_of_the_pair_it_was_trained_on_measures_all_of_it_where_both_are_named(unrolled):
+    words = "one two three four five six".split()
+    lines = [f"{a} {b}" for a in words for b in words]
+    Path("a.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    Path("b.txt").write_text("\n".join(x.upper() for x in lines) + "\n", encoding="utf-8")
+    options = ("--set", "level=words", "--set", "embedding=8", "--epochs", "1", "--hidden", "8")
+    trained = unrolled("train", "a.txt", "--other", "b.txt", "--task", "translate", *options)
+    assert trained.code == 0, trained.err
+    whole = unrolled("eval", "runs/a", "a.txt", "--other", "b.txt", "--json")
+    part = unrolled("eval", "runs/a", "a.txt", "--json")
+    assert json.loads(whole.out)["count"] == len(lines)
+    assert json.loads(part.out)["count"] < len(lines)
+
+
 def test_predict_keeps_the_users_columns(unrolled, elsewhere):
     rows_file()
     assert unrolled("train", "rows.csv", "--id", "name", *QUICK).code == 0

@@ -50,7 +50,8 @@ def eval(
 
     task = tasks.load(model, which=which, device=device, backend=backend)
     stored = checkpoint.read(model).config["run"].get("recipe") or {}
-    own = source is None or source == stored.get("source")
+    # who names the other side again means that file as it is, not the parts it was cut into
+    own = source is None or (source == stored.get("source") and not (other or captions))
     source = source or stored.get("source")
     if source is None:
         raise UsageError("DATA", expected="labelled data", got="none, and the model names none")
