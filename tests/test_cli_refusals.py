@@ -1,12 +1,19 @@
 """What a new user met: nothing that was asked for is passed over in silence, and errors help."""
 
+import io
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from unrolled import Recurrent, checkpoint
+from unrolled.cli import standard
 from unrolled.data import load
 from unrolled.data.corpus import corpus_of
 from unrolled.data.wording import learn_texts
+from unrolled.errors import DataError
 from unrolled.tasks.classify import Classify
 from unrolled.tasks.language import Language
 from unrolled.text.embedding import Embedding
@@ -139,3 +146,34 @@ def test_other_errors_help_too(tmp_path, unrolled):
     assert "wordsim353" not in said
     assert "analogies" not in said
     assert "wordsim353" in unrolled("data", "verify", "nosuch").err
+
+
+@pytest.mark.parametrize("read", [standard.whole, standard.line, lambda: list(standard.lines())])
+def test_standard_input_that_is_no_text_is_one_error(read, monkeypatch):
+    broken = io.TextIOWrapper(io.BytesIO(b"a dog\xff\n"), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", broken)
+    with pytest.raises(DataError, match="standard input: expected text in utf-8"):
+        read()
+
+
+def test_standard_input_is_read_as_utf_8_whatever_the_terminal_speaks():
+    """Where the terminal's language is C, Python takes any byte for a letter."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _READ],
+        input=b"\xff\n", capture_output=True, env={**os.environ, "LC_ALL": "C"},
+    )  # fmt: skip
+    assert ran.returncode == 3, ran.stderr
+
+
+_READ = """
+import sys
+from unrolled.cli import main, standard
+try:
+    main(["cells", "list"])
+except SystemExit:
+    pass
+try:
+    standard.whole()
+except Exception as error:
+    sys.exit(3 if "expected text in utf-8" in str(error) else 4)
+"""

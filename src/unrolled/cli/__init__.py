@@ -132,6 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+    if hasattr(sys.stdin, "reconfigure"):  # a terminal's language is not that of what comes in
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
     warnings.showwarning = _warn
     try:
         rest = _take_language(list(sys.argv[1:] if arguments is None else arguments))

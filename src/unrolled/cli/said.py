@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from unrolled.cli import standard
 from unrolled.errors import DataError, UsageError
 from unrolled.messages import tr
 
@@ -204,7 +205,7 @@ def measured(task: Any, part: str, count: int, metrics: Any, as_json: bool) -> N
 
 def _lines(source: str | None, encoding: str) -> list[str]:
     if source in (None, "-"):
-        return sys.stdin.read().splitlines()
+        return standard.whole().splitlines()
     from unrolled.data.parallel import read_sentences
 
     return read_sentences(Path(str(source)).expanduser(), encoding)
@@ -215,7 +216,7 @@ def _converse(task: Any, options: dict[str, Any]) -> None:
     while True:
         if sys.stdin.isatty():
             typer.echo("> ", nl=False, err=True)
-        line = sys.stdin.readline()
+        line = standard.line()
         if not line.strip():
             return
         for one in task.predict([line.strip()], **options)[0]:

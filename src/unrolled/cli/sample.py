@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from unrolled.cli import standard
 from unrolled.errors import DataError, UsageError
 from unrolled.messages import tr
 
@@ -70,7 +71,7 @@ def _converse(writer: Any, first: str | None, length: int, stop: str | None) -> 
         if said is None:
             if sys.stdin.isatty():
                 typer.echo("> ", nl=False, err=True)
-            line = sys.stdin.readline()
+            line = standard.line()
             if not line:
                 return
             said = line
@@ -93,7 +94,7 @@ def _read(source: str, encoding: str) -> str:
     from unrolled.data.passages import of_file
 
     if source == "-":
-        return sys.stdin.read()
+        return standard.whole()
     text = "".join(of_file(Path(source).expanduser(), encoding))
     if not text:
         raise DataError(source, expected="some text", got="an empty file")

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from unrolled.cli import standard
 from unrolled.errors import DataError
 from unrolled.messages import tr
 
@@ -44,7 +45,7 @@ def tag(
         _told(_answers(task, read_lines(prompt)), out)
         return
     if source in (None, "-"):
-        _told(_answers(task, read_lines(sys.stdin.read())), out)
+        _told(_answers(task, read_lines(standard.whole())), out)
         return
     path = Path(str(source)).expanduser()
     try:
@@ -95,7 +96,7 @@ def _converse(task: Any) -> None:
     while True:
         if sys.stdin.isatty():
             typer.echo("> ", nl=False, err=True)
-        line = sys.stdin.readline()
+        line = standard.line()
         if not line:
             return
         for words in read_lines(line):

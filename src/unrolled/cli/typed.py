@@ -1,13 +1,12 @@
 """Texts come in as they are typed, or from a pipe; answers go out, a line each."""
 
 import json
-import sys
 from typing import Any
 
 import typer
 
-from unrolled.cli import scored
-from unrolled.errors import DataError, UsageError
+from unrolled.cli import scored, standard
+from unrolled.errors import UsageError
 from unrolled.messages import tr
 
 _TOGETHER = 64  # lines of a pipe that are answered at once
@@ -40,14 +39,11 @@ def answer(task: Any, *, prompt: str | None, interactive: bool, every: bool) -> 
         _talk(task, every)
         return
     waiting: list[str] = []
-    try:
-        for line in sys.stdin:
-            waiting.append(line.rstrip("\r\n").removeprefix("\ufeff"))
-            if len(waiting) == _TOGETHER:
-                _say(task, waiting, every)
-                waiting = []
-    except UnicodeDecodeError as error:
-        raise DataError("standard input", expected="text in utf-8", got=error.reason) from None
+    for line in standard.lines():
+        waiting.append(line.rstrip("\r\n").removeprefix("\ufeff"))
+        if len(waiting) == _TOGETHER:
+            _say(task, waiting, every)
+            waiting = []
     _say(task, waiting, every)
 
 
