@@ -151,6 +151,43 @@ def bucketed(
     return found
 
 
+def alike(
+    lengths: np.ndarray, size: int, *, seed: int | None, epoch: int, spread: float
+) -> list[np.ndarray]:
+    """Batches of examples of about one length, from all of them at once.
+
+    Args:
+        lengths: (N,) of all examples.
+        size: B.
+        seed: None sorts; with one, who is together and what comes first is drawn anew each epoch.
+        epoch: which pass this is.
+        spread: up to how much longer an example may be taken to be, so that neighbours change.
+
+    Example:
+        >>> [b.tolist() for b in alike(np.array([3, 1, 2]), 2, seed=None, epoch=0, spread=2)]
+        [[1, 2], [0]]
+    """
+    if seed is None:
+        order = np.argsort(lengths, kind="stable")
+        return [order[k : k + size] for k in range(0, len(order), size)]
+    random = _random(seed, epoch)
+    order = np.argsort(lengths + spread * random.random_sample(len(lengths)), kind="stable")
+    found = [order[k : k + size] for k in range(0, len(order), size)]
+    return [found[k] for k in random.permutation(len(found))]
+
+
+def checked_request(size: int, augment: str | None, fit: str) -> None:
+    """Raise unless batches can have this size, and no augmentation is asked for.
+
+    Raises:
+        UsageError: saying what would fit.
+    """
+    if augment not in (None, "none"):
+        raise UsageError("augment", expected=fit, got=repr(augment))
+    if size < 1:
+        raise UsageError("batches: size", expected="at least 1", got=size)
+
+
 def shifted(
     images: np.ndarray, reach: int, random: np.random.RandomState, background: float = 0
 ) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolled.data.batch import checked_request
 from unrolled.data.pairs import PairDataset, Pairs
 from unrolled.errors import DataError, ModelError, UsageError
 from unrolled.layers import Recurrent
@@ -274,11 +275,7 @@ class Caption(Teller):
             UsageError: the size cannot be, or an augmentation is asked for.
             DataError: the inputs are not of the network's shape.
         """
-        if augment not in (None, "none"):
-            fit = "'none'; see crop, flip and elastic"
-            raise UsageError("augment", expected=fit, got=repr(augment))
-        if size < 1:
-            raise UsageError("batches: size", expected="at least 1", got=size)
+        checked_request(size, augment, "'none'; see crop, flip and elastic")
         if len(split) and _shape(split.inputs) != self.model.shape:
             raise DataError(
                 split.source or "the inputs",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from unrolled.data.batch import alike, checked_request
 from unrolled.data.sentences import Tagged
 from unrolled.data.tagged import TaggedDataset
 from unrolled.errors import ModelError, UsageError
@@ -274,21 +275,9 @@ class Tag:
         Raises:
             UsageError: the size cannot be, or an augmentation is asked for.
         """
-        if augment not in (None, "none"):
-            raise UsageError("augment", expected="'none' for sentences", got=repr(augment))
-        if size < 1:
-            raise UsageError("batches: size", expected="at least 1", got=size)
+        checked_request(size, augment, "'none' for sentences")
         lengths = np.array([len(words) for words in split.words], np.int64)
-        order = np.argsort(lengths, kind="stable")
-        count = -(-len(split) // size)
-        groups = [order[k * size : (k + 1) * size] for k in range(count)]
-        if seed is not None:
-            # RandomState's streams are frozen by NumPy's promise; Generator's may change
-            random = np.random.RandomState([seed % 2**32, epoch])
-            mixed = np.argsort(lengths + 3 * random.random_sample(len(lengths)), kind="stable")
-            groups = [mixed[k * size : (k + 1) * size] for k in range(count)]
-            groups = [groups[k] for k in random.permutation(count)]
-        for index in groups[start:]:
+        for index in alike(lengths, size, seed=seed, epoch=epoch, spread=3)[start:]:
             others = None
             if self.beside and split.also is not None and seed is not None:
                 others = [[self.beside.get(tag, -1) for tag in split.also[i]] for i in index]

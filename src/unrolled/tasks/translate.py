@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolled.data.batch import alike, checked_request
 from unrolled.data.pairs import PairDataset, Pairs
 from unrolled.errors import ModelError, UsageError
 from unrolled.layers import Recurrent
@@ -260,25 +261,13 @@ class Translate(Teller):
         Raises:
             UsageError: the size cannot be, or an augmentation is asked for.
         """
-        if augment not in (None, "none"):
-            raise UsageError("augment", expected="'none' for sentences", got=repr(augment))
-        if size < 1:
-            raise UsageError("batches: size", expected="at least 1", got=size)
+        checked_request(size, augment, "'none' for sentences")
         sources, targets = self._numbers(split)
         lengths = np.array([len(row) for row in sources], np.float64)
         if targets is not None:
             # what is said decides first, since a step of the decoder costs more
             lengths = np.array([len(row) for row in targets], np.float64) + lengths / 1000
-        if seed is None:
-            order = np.argsort(lengths, kind="stable")
-        else:
-            # RandomState's streams are frozen by NumPy's promise; Generator's may change
-            random = np.random.RandomState([seed % 2**32, epoch])
-            order = np.argsort(lengths + 2 * random.random_sample(len(lengths)), kind="stable")
-        groups = [order[k : k + size] for k in range(0, len(order), size)]
-        if seed is not None:
-            groups = [groups[k] for k in random.permutation(len(groups))]
-        for index in groups[start:]:
+        for index in alike(lengths, size, seed=seed, epoch=epoch, spread=2)[start:]:
             read = [sources[i] for i in index]
             yield Lines(
                 padded(read),
