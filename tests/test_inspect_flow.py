@@ -60,6 +60,7 @@ def test_the_verdict_says_how_far_credit_reaches(rho, verdict, horizon):
     assert (found.verdict, found.horizon) == (verdict, horizon)  # 0.8 ** 21 < 0.01 < 0.8 ** 20
     assert f"{rho:.4g}" in found.said()
     assert bool(found.advice()) == (verdict != "healthy")
+    assert not any("pooling" in line for line in found.advice(once=False))
     assert not found.keeps
 
 

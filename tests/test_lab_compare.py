@@ -274,6 +274,15 @@ def test_what_would_be_overruled_is_refused(unrolled, tmp_path, flags, words):
     assert not (tmp_path / "lab").exists()
 
 
+def test_a_cell_in_a_file_is_refused_too(unrolled, tmp_path):
+    (tmp_path / "own.toml").write_text('[model]\ncell = "gru"\n', encoding="utf-8")
+    flags = ["--config", tmp_path / "own.toml", "--cells", "rnn,lstm"]
+    ran = unrolled("lab", "compare", "digits", *flags, "--out", tmp_path / "lab")
+    assert ran.code == 2
+    assert "own.toml: [model] cell: expected --cells, which names them all" in ran.err
+    assert not (tmp_path / "lab").exists()
+
+
 def test_one_seed_has_no_interval(unrolled, tmp_path):
     sets = [word for k, v in OPTIONS.items() for word in ("--set", f"{k}={str(v).lower()}")]
     flags = ["--cells", "rnn", "--rates", "0.01", "--seeds", "1", "--no-memory", *sets]

@@ -32,16 +32,25 @@ def numbers(name: str, text: str | None, kind: type) -> tuple[Any, ...] | None:
         ) from None
 
 
-def unset(assignments: Sequence[str], others: Mapping[str, str]) -> None:
-    """Refuse `--set KEY=…` of what another option says.
+def unset(assignments: Sequence[str], others: Mapping[str, str], config: str | None = None) -> None:
+    """Refuse `--set KEY=…`, or KEY in a file, of what another option says.
 
     Args:
         assignments: as they were typed.
         others: key → the option, and how it is used.
+        config: a file of `--config`.
 
     Raises:
         UsageError: there is one.
+        DataError: the file cannot be read.
     """
+    from unrolled.tasks.recipe import read_sections
+
+    for section, values in read_sections(config).items() if config is not None else ():
+        for key in sorted(set(values) & set(others)):
+            raise UsageError(
+                f"{config}: [{section}] {key}", expected=others[key], got=f"{key} once more"
+            )
     for text in assignments:
         key = text.partition("=")[0].strip()
         if key in others:

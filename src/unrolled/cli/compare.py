@@ -70,7 +70,7 @@ def compare(
     said = {"cell": "--cells, which names them all"}
     if rates is not None:
         said["lr"] = "--rates, or its middle one as lr, and not both"
-    unset(assignments or (), said)
+    unset(assignments or (), said, config)
     flags = {"hidden": hidden, "epochs": epochs, "seed": seed, "label": label, "text": text}
     recipe = resolve(
         source, task=task, preset=preset, config=config, assignments=assignments or (), flags=flags

@@ -247,7 +247,7 @@ def _summary(task, seen, layers, example: int) -> None:
         found = flow(layer)
         typer.echo("")
         typer.echo(found.said())
-        for line in found.advice():
+        for line in found.advice(once=seen.once):
             typer.echo(f"  - {line}")
         for one in statistics(layer):
             words = said(layer.traced, one.name)

@@ -73,8 +73,12 @@ class Flow:
             reach=reach,
         )
 
-    def advice(self) -> list[str]:
-        """What to try, the likeliest first; nothing where all is well."""
+    def advice(self, *, once: bool = True) -> list[str]:
+        """What to try, the likeliest first; nothing where all is well.
+
+        Args:
+            once: whether the network answers once, and so could read more outputs than it does.
+        """
         if self.verdict == "exploding":
             return [
                 tr("Clip gradients: `--set clip=1`."),
@@ -88,9 +92,10 @@ class Flow:
             if self.keeps
             else tr("Take a cell that keeps its state beside U: lstm, gru, mingru.")
         )
+        more = [tr("Read outputs of all steps: `--pooling mean` or `attention`.")] if once else []
         return [
             own,
-            tr("Read outputs of all steps: `--pooling mean` or `attention`."),
+            *more,
             tr("Shorten the sequence, or feed it in larger pieces (rows, not pixels)."),
             tr("Start U orthogonal, whose powers neither grow nor shrink."),
         ]

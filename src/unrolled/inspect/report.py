@@ -151,7 +151,7 @@ def _sections(
     yield _heading(tr("How far gradients reach"))
     for f in flows:
         yield _paragraph(f.said())
-        if advice := f.advice():
+        if advice := f.advice(once=trace.once):
             yield "<ul>" + "".join(f"<li>{html.escape(a)}</li>" for a in advice) + "</ul>"
     yield _picture(lambda s: pictures.flows(flows, s), tr("gradients through time"))
     yield from _exponents(layers, flows, b)

@@ -177,6 +177,11 @@ class Trace:
         raise UsageError(f"layer {title!r}", expected=f"one of {', '.join(known)}", got=title)
 
     @property
+    def once(self) -> bool:
+        """Whether each sequence has one answer, not one a step."""
+        return not self.told and not self.said
+
+    @property
     def steps(self) -> int:
         """T."""
         return self.layers[0].one.steps

@@ -212,6 +212,16 @@ def parsed(text: str) -> Any:
     return table["value"] if set(table) == {"value"} else text.strip()
 
 
+def read_sections(path: str | Path) -> dict[str, dict[str, Any]]:
+    """The sections of a file of `--config`, unchecked.
+
+    Raises:
+        DataError: it cannot be read, or is not in TOML.
+    """
+    table = _read(Path(path))
+    return {name: values for name, values in table.items() if isinstance(values, dict)}
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
