@@ -1,6 +1,7 @@
 """Fonts of this machine, for Matplotlib; letters that none draws are told in one sentence."""
 
 import functools
+import logging
 import re
 import unicodedata
 import warnings
@@ -53,9 +54,15 @@ def boxes_told() -> Iterator[None]:
         >>> with boxes_told():
         ...     pass
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
+    chatter = logging.getLogger("matplotlib.font_manager")
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)  # a font without a bold face is no news
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    finally:
+        chatter.setLevel(level)
     letters: dict[str, None] = {}
     for one in caught:
         found = _GLYPH.match(str(one.message))
