@@ -17,6 +17,7 @@ from unrolled.inspect.predicates import find
 from unrolled.tasks.classify import Classify
 from unrolled.tasks.following import following, halves, states_of
 from unrolled.tasks.language import Language
+from unrolled.tasks.translate import Translate
 from unrolled.text.embedding import OneHot
 
 QUOTED = 'he said "no, not that" to me and "yes" to you.\n'
@@ -141,6 +142,28 @@ def test_a_unit_that_keeps_quotations_is_found_and_seen_to_be_turned():
     assert best.accuracy > 0.99
     assert found.gates["z"] == pytest.approx((0, 0, 1), abs=1e-3)
     assert len(found.held) == 1
+
+
+def test_a_unit_that_there_is_not_is_told_by_its_range():
+    with pytest.raises(UsageError, match=r"unit of l0.h: expected 0 to 5, got 99"):
+        following(latch(), [QUOTED * 12], "quotes", unit=("l0.h", 99))
+
+
+def test_a_translator_has_no_units_to_follow(unrolled, tmp_path):
+    pairs = Pairs(["a b", "b a"] * 9, [["x y"], ["y x"]] * 9)
+    task = Translate.for_dataset(PairDataset("p", pairs, pairs), level="words", hidden=4)
+    checkpoint.save(tmp_path / "pairs", task)
+    ran = unrolled("inspect", tmp_path / "pairs", "a b", "--find", "a", "--follow", "c[0]")
+    assert ran.code == 2
+    assert "--find: expected a classifier or tagger of texts" in ran.err
+
+
+def test_parts_of_each_step_make_no_network_answer_at_each():
+    trace = latch().inspect(["a b"])
+    trace.told, trace.said = {"why_gradient": [[0.0]]}, []
+    assert trace.once
+    trace.told["probability"] = [[0.0]]
+    assert not trace.once
 
 
 def test_windows_of_a_long_text_make_no_difference(monkeypatch):

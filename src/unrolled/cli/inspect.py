@@ -98,7 +98,7 @@ def inspect(
     from unrolled.cli import finding, looked
     from unrolled.cli.outputs import file_to_write
     from unrolled.inspect import save_arrays, save_table
-    from unrolled.tasks.following import following
+    from unrolled.tasks.following import followable, following
     from unrolled.tasks.looking import look, looked_at
 
     file_to_write("--picture", picture, ".png")
@@ -118,6 +118,7 @@ def inspect(
         inputs, ids, tags = looked.sifted(inputs, ids, tags, only)
     found = None
     if find is not None:
+        followable(task)
         first = finding.named(task, follow) if follow else None
         found = following(task, inputs, find, tags=tags, unit=first)
         row = found.shown()[0]

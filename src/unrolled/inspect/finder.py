@@ -144,7 +144,11 @@ def followers(
     order = np.argsort(-strength[0], kind="stable")[:count].tolist()
     if first_told is not None:
         if first_told not in owners:
-            raise UsageError("unit", expected=f"one of {', '.join(names)}", got=first_told[0])
+            name, unit = first_told
+            width = sum(owner == name for owner, _ in owners)
+            if width:
+                raise UsageError(f"unit of {name}", expected=f"0 to {width - 1}", got=unit)
+            raise UsageError("unit", expected=f"one of {', '.join(names)}", got=name)
         order = [owners.index(first_told), *(k for k in order if owners[k] != first_told)]
     for k in order:
         name, unit = owners[k]

@@ -76,6 +76,19 @@ def predicate(words: str) -> Predicate:
     return find(words)
 
 
+def followable(task: Any) -> None:
+    """Raise unless a task reads texts token by token in its `model.recurrent`.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if not task.reads_texts or task.name == "translate":
+        raise UsageError(
+            "--find", expected="a classifier or tagger of texts, or a language model",
+            got=task.describe(),
+        )  # fmt: skip
+
+
 def following(
     task: Any,
     inputs: Any,
@@ -109,11 +122,7 @@ def following(
         >>> following(task, [text], "quotes").units[0].measure
         'AUC'
     """
-    if not task.reads_texts or task.name == "translate":
-        raise UsageError(
-            "--find", expected="a classifier or tagger of texts, or a language model",
-            got=task.describe(),
-        )  # fmt: skip
+    followable(task)
     names = tuple(task.model.recurrent.cell.states)
     asked = None if what.startswith("tag:") else predicate(what)
     if asked is None:
