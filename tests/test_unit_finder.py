@@ -11,7 +11,9 @@ from sklearn.metrics import roc_auc_score
 from unrolled import Recurrent, UnrolledError, checkpoint
 from unrolled.data import pronouns
 from unrolled.data.corpus import corpus_of
+from unrolled.data.pairs import PairDataset, Pairs
 from unrolled.data.wording import learn_texts
+from unrolled.errors import UsageError
 from unrolled.inspect.finder import Part, aucs, correlations, followers
 from unrolled.inspect.predicates import find
 from unrolled.tasks.classify import Classify
@@ -159,7 +161,7 @@ def test_a_translator_has_no_units_to_follow(unrolled, tmp_path):
 
 
 def test_parts_of_each_step_make_no_network_answer_at_each():
-    trace = latch().inspect(["a b"])
+    trace = latch().inspect([QUOTED])
     trace.told, trace.said = {"why_gradient": [[0.0]]}, []
     assert trace.once
     trace.told["probability"] = [[0.0]]
