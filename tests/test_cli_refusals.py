@@ -168,12 +168,13 @@ def test_standard_input_is_read_as_utf_8_whatever_the_terminal_speaks():
 _READ = """
 import sys
 from unrolled.cli import main, standard
+from unrolled.errors import DataError
 try:
     main(["cells", "list"])
 except SystemExit:
     pass
 try:
     standard.whole()
-except Exception as error:
+except DataError as error:
     sys.exit(3 if "expected text in utf-8" in str(error) else 4)
 """

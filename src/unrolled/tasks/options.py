@@ -9,6 +9,17 @@ from typing import Any
 from unrolled.optimise import Settings
 from unrolled.tasks.word2vec import Options
 
+# What every recurrent layer takes.
+_LAYERS: dict[str, Any] = {
+    "dropout": 0.0,
+    "variational": 0.0,
+    "zoneout": 0.0,
+    "weight_drop": 0.0,
+    "layer_norm": False,
+    "learn_initial": False,
+    "bias": True,
+    "backend": "auto",
+}
 # None: the reader of data, or the task, decides.
 CLASSIFYING: dict[str, Any] = {
     "cell": "lstm",
@@ -16,22 +27,15 @@ CLASSIFYING: dict[str, Any] = {
     "layers": 1,
     "bidirectional": False,
     "pooling": "last",
-    "dropout": 0.0,
     "head_dropout": 0.0,
-    "variational": 0.0,
-    "zoneout": 0.0,
-    "weight_drop": 0.0,
-    "layer_norm": False,
-    "proj_size": 0,
-    "learn_initial": False,
-    "bias": True,
     "label_smoothing": 0.0,
     "class_weights": "none",
     "embedding": 128,
     "embedding_dropout": 0.0,
     "token_dropout": 0.0,
     "freeze": 0,
-    "backend": "auto",
+    **_LAYERS,
+    "proj_size": 0,
 }
 EXAMPLES: dict[str, Any] = {
     "kind": None,
@@ -71,18 +75,11 @@ LANGUAGE: dict[str, Any] = {
     "tied": False,
     "softmax": "full",
     "cutoffs": None,
-    "dropout": 0.0,
     "embedding_dropout": 0.0,
     "input_dropout": 0.0,
     "head_dropout": 0.0,
-    "variational": 0.0,
-    "zoneout": 0.0,
-    "weight_drop": 0.0,
-    "layer_norm": False,
+    **_LAYERS,
     "proj_size": 0,
-    "learn_initial": False,
-    "bias": True,
-    "backend": "auto",
 }
 TEXT: dict[str, Any] = {
     "level": "characters",
@@ -110,15 +107,8 @@ TAGGING: dict[str, Any] = {
     "input_dropout": 0.3,
     "head_dropout": 0.3,
     "also_weight": 0.5,
-    "dropout": 0.0,
-    "variational": 0.0,
-    "zoneout": 0.0,
-    "weight_drop": 0.0,
-    "layer_norm": False,
+    **_LAYERS,
     "proj_size": 0,
-    "learn_initial": False,
-    "bias": True,
-    "backend": "auto",
 }
 SENTENCES: dict[str, Any] = {
     "token": None,
@@ -135,16 +125,6 @@ VECTORS: dict[str, Any] = {
     if name not in ("epochs", "lr", "seed")
 }
 LINES: dict[str, Any] = {"text": None, "encoding": "utf-8"}
-_LAYERS: dict[str, Any] = {
-    "dropout": 0.0,
-    "variational": 0.0,
-    "zoneout": 0.0,
-    "weight_drop": 0.0,
-    "layer_norm": False,
-    "learn_initial": False,
-    "bias": True,
-    "backend": "auto",
-}
 TRANSLATION: dict[str, Any] = {
     "cell": "lstm",
     "hidden": 256,
