@@ -49,8 +49,10 @@ def inside(cells):
         def tensor(self, name):
             return self.parts[name]
 
-        def zero(self):
-            for part in self.parts.values():
+        def zero(self, before):
+            for name, part in self.parts.items():
+                if name == before:
+                    return
                 part.zero_()
 
     bound.POOL.take = lambda *shape, dtype: torch.empty(shape, dtype=dtype)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from . import forks
 from .call import Call
 from .native import Kernel
-from .pool import Pool
+from .pool import Pool, shaped
 
 POOL = Pool()
 FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
@@ -87,18 +87,18 @@ class Room:
         for name, (at, _) in self._places.items():
             setattr(struct, name, base + at)
 
-    def zero(self) -> None:
-        """Fill all of it with 0."""
-        self.memory.zero_()
+    def zero(self, before: str) -> None:
+        """Fill the buffers before this one with 0."""
+        self.memory[: self._places[before][0] // self.memory.itemsize].zero_()
 
     def tensor(self, name: str) -> Tensor:
         """One of the buffers."""
         at, size = self._places[name]
         shape, kind = self._shapes[name]
+        if kind is self.memory.dtype:
+            return shaped(self.memory, shape, at // kind.itemsize)
         piece = self.memory[at // self.memory.itemsize : -(-(at + size) // self.memory.itemsize)]
-        if kind != self.memory.dtype:
-            piece = piece.view(kind)[: size // kind.itemsize]
-        return piece.view(shape)
+        return piece.view(kind)[: size // kind.itemsize].view(shape)
 
 
 def bind(
@@ -117,7 +117,7 @@ def bind(
     """
     layout, real, kept = found.layout, found.real, found.kept
     x, x_weight, x_bias, u_weight, u_bias, projs = (
-        None if v is None else v.to(kept if n in MATRICES else real).contiguous()
+        None if v is None else _ready(v, kept if n in MATRICES else real)
         for n, v in enumerate(tensors[:6])
     )
     assert x is not None  # there is always an input, if of no features
@@ -229,6 +229,12 @@ def _bind_small(bound, traced, tensors, widths, full) -> None:
         bound.set(f"m_{name}", _pad(rest.pop(0), full[name[0] == "P"]))
     for name in traced.noises:
         bound.set(f"z_{name}", _pad(rest.pop(0), widths[name][1]))
+
+
+def _ready(value: Tensor, dtype: torch.dtype) -> Tensor:
+    if value.dtype is not dtype:
+        value = value.to(dtype)
+    return value.contiguous()
 
 
 def _pad(value: Tensor, full: int) -> Tensor:

@@ -133,6 +133,7 @@ class _Run(torch.autograd.Function):
         bound = forward(found, traced, call, lengths, tensors, keep=keep)
         made = results(bound, traced, call)
         if keep:
+            ctx.set_materialize_grads(False)  # nothing arrives at most results: no zeros for them
             ctx.save_for_backward(made[0], *tensors)
             ctx.bound, ctx.found, ctx.traced, ctx.watch = bound, found, traced, call.watch
             ctx.wants = ctx.needs_input_grad[4:]

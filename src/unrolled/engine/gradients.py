@@ -63,10 +63,9 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
     for name, letter in layout["norms"].items():
         full = narrow if letter == "P" else wide
         zeroed |= {f"d_{part}_{name}": ((batch, full), real) for part in ("gain", "shift")}
-    zeros = Room(zeroed, real)
-    zeros.zero()
-    others = Room(
+    room = Room(
         {
+            **zeroed,
             "dz": ((steps, batch, slots, wide), kept),
             "back_carry": ((batch, layout["back_carried"], wide), real),
             "back_statistics": ((batch, layout["norm_backs"], 2), real),
@@ -74,44 +73,46 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
         },
         real,
     )
-    zeros.point(struct)
-    others.point(struct)
-    adjoint = {s: zeros.tensor(f"a_{s}") for s in traced.states}
+    room.zero(before="dz")
+    room.point(struct)
     for s, d in zip(traced.states, d_finals, strict=True):
         if d is not None:
-            adjoint[s][steps & 1, :, : widths[s][0]] = d
+            room.tensor(f"a_{s}")[steps & 1, :, : widths[s][0]] = d
 
     def sums(name: str, blocks: int, written: int, *shape: int) -> Tensor:
         """What C sums into, a block a gate; zeros where it does not write every block."""
         make = torch.empty if written == blocks else torch.zeros
         return bind(name, make(blocks * shape[0], *shape[1:], dtype=real))
 
+    def cut(value: Tensor, width: int) -> Tensor:
+        return value if value.shape[1] == width else value[:, :width]
+
     gates, of_x = len(traced.x_gates), len(layout["by_x"])
-    gx = sums("gx", gates, of_x, units, found.padded(features))[:, :features]
+    gx = cut(sums("gx", gates, of_x, units, found.padded(features)), features)
     gbx = sums("gbx", gates, of_x, units)
     blocks, of_u = max([len(traced.u_gates), *(n + 1 for _, n in layout["by_u"])]), layout["by_u"]
     operand = projected if traced.operand_width == "P" else units
-    gu = sums("gu", blocks, len(of_u), units, found.padded(operand))[:, :operand]
+    gu = cut(sums("gu", blocks, len(of_u), units, found.padded(operand)), operand)
     gbu = sums("gbu", blocks, len(of_u), units)
     projs, of_p = len(traced.projs), len(layout["by_proj"])
-    gp = sums("gp", projs, of_p, projected, wide)[:, :units]
+    gp = cut(sums("gp", projs, of_p, projected, wide), units) if projs else None
     struct.want_dx = int(wants[0])
     if struct.want_dx:
         dx = bind("dx", POOL.take(steps, batch, found.padded(features), dtype=kept))
     found.library.backward(bound.pointer())
 
     if ctx.watch is not None:
-        dz, place = others.tensor("dz"), layout["slots"]
+        dz, place = room.tensor("dz"), layout["slots"]
         ctx.watch(
             {s: dz[:, :, place[str(k)], : widths[s][0]].to(real) for s, k in layout["told"].items()}
         )
     result: list[Tensor | None] = [None] * len(ctx.shapes)
     if struct.want_dx:
-        result[0] = dx[..., :features]
+        result[0] = dx if dx.shape[-1] == features else dx[..., :features]
     where = grad_order(traced)
     for n, value in ((1, gx), (2, gbx), (3, gu), (4, gbu), (5, gp)):
-        if ctx.shapes[n] is not None:
-            result[n] = value[: ctx.shapes[n][0]]
+        if value is not None and ctx.shapes[n] is not None:
+            result[n] = value if len(value) == ctx.shapes[n][0] else value[: ctx.shapes[n][0]]
     for gate, block in of_u:
         if block >= len(traced.u_gates):  # a gate's matrix that multiplies once more
             own = traced.u_gates.index(gate) * units
@@ -119,13 +120,13 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
                 value[own : own + units] += value[block * units : (block + 1) * units]
     for n, s in enumerate(traced.states):
         if wants[where["states"] + n]:
-            result[where["states"] + n] = adjoint[s][0, :, : widths[s][0]].clone()
+            result[where["states"] + n] = room.tensor(f"a_{s}")[0, :, : widths[s][0]].clone()
     for n, name in enumerate(traced.weights):
         if name in layout["by_weight"]:
-            result[where["weights"] + n] = zeros.tensor(f"dw_{name}")[:, :units].sum(0)
+            result[where["weights"] + n] = room.tensor(f"dw_{name}")[:, :units].sum(0)
     for n, (name, letter) in enumerate(layout["norms"].items()):
         width = projected if letter == "P" else units
         for m, part in enumerate(("gain", "shift"), where["norms"] + 2 * n):
             if ctx.shapes[m] is not None:
-                result[m] = zeros.tensor(f"d_{part}_{name}")[:, :width].sum(0)
+                result[m] = room.tensor(f"d_{part}_{name}")[:, :width].sum(0)
     return tuple(result)

@@ -56,7 +56,7 @@ class Pool:
             held = self._held.setdefault((rounded, dtype), [])
             for buffer in held:
                 if buffer.free():
-                    return buffer.tensor[:size].view(shape)
+                    return shaped(buffer.tensor, shape)
             tensor = torch.empty(rounded, dtype=dtype)
             bytes_ = rounded * tensor.element_size()
             if self._bytes + bytes_ > MOST_BYTES:
@@ -64,13 +64,26 @@ class Pool:
             if self._bytes + bytes_ <= MOST_BYTES:
                 held.append(Buffer(tensor, tensor.untyped_storage()._cdata))
                 self._bytes += bytes_
-            return tensor[:size].view(shape)
+            return shaped(tensor, shape)
 
     def _drop_free(self) -> None:
         for key, held in self._held.items():
             kept = [buffer for buffer in held if not buffer.free()]
             self._bytes -= (len(held) - len(kept)) * key[0] * key[1].itemsize
             held[:] = kept
+
+
+def shaped(memory: Tensor, shape: tuple[int, ...], first: int = 0) -> Tensor:
+    """A contiguous tensor of this shape in `memory`, from its element `first` on.
+
+    One call of PyTorch where slicing and viewing are two: a call costs as much as a small step's
+    arithmetic.
+    """
+    strides, stride = [], 1
+    for n in reversed(shape):
+        strides.append(stride)
+        stride *= n
+    return memory.as_strided(shape, strides[::-1], first)
 
 
 def _rounded(size: int) -> int:

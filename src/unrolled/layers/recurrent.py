@@ -108,7 +108,7 @@ class Recurrent(Stack):
             BackendError: the backend asked for cannot run this.
         """
         dims = "B, T, I" if self.batch_first else "T, B, I"
-        checked_input(x, self.input_size, dims, next(self.parameters(), None))
+        checked_input(x, self.input_size, dims, self.like)
         x = x.transpose(0, 1) if self.batch_first else x
         steps, batch = x.shape[:2]
         if steps == 0:
@@ -141,7 +141,7 @@ class Recurrent(Stack):
         """
         if self.bidirectional:
             raise ShapeError("a single step", expected="one direction", got="a bidirectional layer")
-        checked_input(x, self.input_size, "B, I", next(self.parameters(), None))
+        checked_input(x, self.input_size, "B, I", self.like)
         states = checked_states(state, self.initial_states(len(x), x))
         output, final, _ = self.run(x.unsqueeze(0), states, None, ())
         return output[0], final
@@ -205,7 +205,7 @@ class RecurrentCell(Stack):
         """
         single = isinstance(x, Tensor) and x.dim() == 1
         x = x.unsqueeze(0) if single else x
-        checked_input(x, self.input_size, "B, I", next(self.parameters(), None))
+        checked_input(x, self.input_size, "B, I", self.like)
         given = {k: v.unsqueeze(0) for k, v in (state or {}).items()}
         given = {k: v.unsqueeze(0) for k, v in given.items()} if single else given
         states = checked_states(given, self.initial_states(len(x), x))

@@ -134,6 +134,12 @@ class Stack(nn.Module):
         return self.directions * self.width
 
     @property
+    def like(self) -> Tensor | None:
+        """A parameter: it has the dtype and the device of all; `None` where there is none."""
+        own = next(iter(self._parameters.values()), None)  # found faster there
+        return next(self.parameters(), None) if own is None else own
+
+    @property
     def backend(self) -> str:
         """What ran the last call, or what was asked for where nothing ran yet."""
         return self._ran or self._asked
@@ -163,7 +169,11 @@ class Stack(nn.Module):
     def _named(self, layer: int, direction: int) -> dict[str, Tensor]:
         suffix = self._suffix(layer, direction)
         names = self._names[layer * self.directions + direction]
-        return {name: getattr(self, name + suffix) for name in names}
+        own = self._parameters  # found faster there than as attributes
+        return {
+            name: own[name + suffix] if name + suffix in own else getattr(self, name + suffix)
+            for name in names
+        }
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew: PyTorch's way, then what the cell's `start` says."""

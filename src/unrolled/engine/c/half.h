@@ -35,6 +35,13 @@ static inline void put(real *to, const kept *a, long k, long step, long K) {
   const uint32_t word = a[k * step] | (k + 1 < K ? (uint32_t)a[(k + 1) * step] << 16 : 0);
   memcpy(to, &word, sizeof word);
 }
+/* Words of one row of a matrix and the row `sk` after it, where there is one (`both`): n of a vector's. */
+static inline v across(const kept *a, long sk, int both, long n) {
+  if (n >= V) return (v)(low(a) | (both ? low(a + sk) << 16 : (words_of_v){0}));
+  words_of_v y = {0};
+  for (long l = 0; l < n; l++) y[l] = a[l] | (both ? (uint32_t)a[sk + l] << 16 : 0);
+  return (v)y;
+}
 /* n reals, n a multiple of V, as words. */
 static inline void narrow(real *to, const real *from, long n) {
   for (long j = 0; j < n; j += V) st((kept *)to + j, ld(from + j));

@@ -23,30 +23,54 @@ static inline long share(long left, long most) {
   const long tiles = (left + most - 1) / most;
   return (left + tiles - 1) / tiles;
 }
-/* Sums over time sort their operands into panels of BLOCK words along k and STRIPS strips of rows. */
-enum { BLOCK = 64, STRIPS = 24 };
+/* Sums over time sort both sides into panels of BLOCK words along k; of the result's rows LEFT vectors at once. */
+enum { BLOCK = 128, LEFT = 4 };
 static const real ZEROS[4 * V];
 
+#ifndef HALF
+/* Of a matrix whose rows are k, one row of a vector of units, `n` of which there are; `both` means nothing here. */
+static inline v across(const kept *a, long sk, int both, long n) {
+  (void)sk, (void)both;
+  if (n >= V) return ld(a);
+  v y = all(0);
+  FOR(l, n) y[l] = a[l];
+  return y;
+}
+#endif
+/* Of a matrix whose rows are units, word k of each unit of a vector, `n` of which there are. */
+static inline v along(const kept *a, long k, long su, long K, long n) {
+#if defined(__AVX512F__) && !defined(REAL64)
+  if (k + EACH <= K && su < 1 << 24) {
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i places = _mm512_mullo_epi32(lanes, _mm512_set1_epi32((int)su));
+    const __mmask16 there = n >= V ? 0xffff : (1u << n) - 1;
+    return (v)_mm512_mask_i32gather_ps(_mm512_setzero_ps(), there, places, a + k, sizeof(kept));
+  }
+#endif
+  real y[V] = {0};
+  FOR(l, least(V, n)) put(y + l, a + l * su, k, 1, K);
+  return ld(y);
+}
+
 /* One part of a group's weights: dst[block][before + k][column][vector][lane], `total` words a unit
-   in a block; the value of a column, unit and k is src[column][unit*su + k*sk]. */
+   in a block; the value of a column, unit and k is src[column][unit*su + k*sk], su or sk being 1. */
 static void pack(real *dst, long most, long units, long K, int columns, const kept *const *src, long su, long sk,
                  long total, long before) {
   const long Q = up(units) / V, W = words(K);
   for (long q = 0; q < Q;) {
     const long n = block(Q - q, most);
     real *out = dst + q * V * total + n * V * before;
-    for (int c = 0; c < columns; c++) {
-      /* Where rows of the matrix are units, k is walked in strips that stay in cache. */
-      const long strip = sk == 1 ? 16 : 1;
-      for (long k0 = 0; k0 < W; k0 += strip) FOR(u, n * V) {
-        const long unit = q * V + u, k1 = least(k0 + strip, W);
-        for (long k = k0; k < k1; k++) {
-          real *to = out + (k * columns + c) * n * V + u;
-          if (unit < units) put(to, src[c] + unit * su, EACH * k, sk, K);
-          else *to = 0;
+    for (int c = 0; c < columns; c++)
+      FOR(i, n) {
+        const long unit = (q + i) * V;
+        const kept *const from = src[c] + unit * su;
+        real *const to = out + (c * n + i) * V;
+        FOR(k, W) {
+          const v value = su == 1 ? across(from + EACH * k * sk, sk, EACH * k + 1 < K, units - unit)
+                                  : along(from, EACH * k, su, K, units - unit);
+          st(to + k * columns * n * V, value);
         }
       }
-    }
     q += n;
   }
 }

@@ -47,7 +47,7 @@ class Sums:
         return f"""
 static long panel_reals(const call *c) {{
   (void)c;
-  return (STRIPS * STRIP + {sizes}) * BLOCK;
+  return (LEFT * V + {sizes}) * BLOCK;
 }}
 """
 
@@ -178,7 +178,7 @@ static void outers(const call *c, const packed *p, long me, long n) {
   const struct { long slot; real *out; } biases[] = {BIASES};
   const long first_of[] = {FIRST}, units[] = {UNITS};
   const long rows = c->T * c->B, ldz = SLOTS * c->Hp, count = SUMMED;
-  real *const left = p->panels + me * panel_reals(c), *const right = left + STRIPS * STRIP * BLOCK;
+  real *const left = p->panels + me * panel_reals(c), *const right = left + LEFT * V * BLOCK;
   long all_vectors = 0;
   FOR(s, count) all_vectors += up(units[s]) / V;
   const long begin = all_vectors * me / n, end = all_vectors * (me + 1) / n;
@@ -186,7 +186,7 @@ static void outers(const call *c, const packed *p, long me, long n) {
     const long K = least(EACH * BLOCK, rows - k0), W = words(K);
     real *to = right;
     FOR(o, COUNT) {
-      sort_vectors(to, operands[o].a + k0 * operands[o].lda, operands[o].lda, K, operands[o].size);
+      sort_panel(to, operands[o].a + k0 * operands[o].lda, operands[o].lda, K, operands[o].size);
       to += up(operands[o].size) * BLOCK;
     }
     long first = 0;
@@ -195,26 +195,25 @@ static void outers(const call *c, const packed *p, long me, long n) {
       const long u1 = least(units[s], (end - first) * V);
       const kept *const z = c->dz + k0 * ldz + s * c->Hp;
       first += width;
-      for (long u = u0; u < u1; u += V) {
-        real *own = c->gb + s * c->Hp + u;
-        v sum = all(0); /* block by block: a long sum of one lane loses bits */
-        FOR(k, K) sum += ld(z + k * ldz + u);
-        st(own, k0 ? ld(own) + sum : sum);
-      }
-      for (long u = u0; u < u1; u += STRIPS * STRIP) {
-        const long wide = least(STRIPS * STRIP, u1 - u);
-        sort_strips(left, z + u, ldz, K, wide);
+      for (long u = u0; u < u1; u += LEFT * V) {
+        const long wide = least(LEFT * V, u1 - u);
+        sort_panel(left, z + u, ldz, K, wide);
+        for (long i = 0; i < wide; i += V) {
+          real *own = c->gb + s * c->Hp + u + i;
+          const v sum = sum_panel(left + i * BLOCK, W);
+          st(own, k0 ? ld(own) + sum : sum);
+        }
         for (long o = first_of[s]; o < first_of[s + 1]; o++) {
           const long ldo = up(operands[products[o].operand].size);
           const real *here = right;
           FOR(before, products[o].operand) here += up(operands[before].size) * BLOCK;
           for (long i = 0; i < ldo;) {
             const long m = block((ldo - i) / V, 4);
-            for (long r = 0; r < wide; r += STRIP) {
-              const long tall = least(STRIP, wide - r);
+            for (long r = 0, tall; r < wide; r += tall) { /* a tile's rows lie in one vector of z */
+              tall = share(least(V - r % V, wide - r), STRIP);
               real *out = products[o].out + (u + r) * ldo + i;
               if (!k0) FOR(l, tall) memset(out + l * ldo, 0, m * V * sizeof(real));
-              OUTER[m][tall](W, left + r * BLOCK, here, out, ldo);
+              OUTER[m][tall](W, left + r / V * V * BLOCK + r % V, here, out, ldo);
             }
             here += m * BLOCK * V;
             i += m * V;

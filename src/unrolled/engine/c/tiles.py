@@ -110,7 +110,7 @@ def _outer(rows: int, columns: int) -> str:
     return f"""
 static void outer_{rows}_{columns}(long K, const real *a, const real *z, real *out, long ldo) {{
   {_grid(rows, columns, "v s{r}_{c} = ld(out + {r} * ldo + {c} * V);")}
-  for (long k = 0; k < K; k++, a += STRIP, z += V) {{
+  for (long k = 0; k < K; k++, a += V, z += V) {{
       {_k_step(rows, range(columns), "z + {c} * BLOCK * V", "a[{r}]")}
   }}
   {_grid(rows, columns, "st(out + {r} * ldo + {c} * V, s{r}_{c});")}
