@@ -168,12 +168,11 @@ class Stack(nn.Module):
 
     def _named(self, layer: int, direction: int) -> dict[str, Tensor]:
         suffix = self._suffix(layer, direction)
-        names = self._names[layer * self.directions + direction]
-        own = self._parameters  # found faster there than as attributes
-        return {
-            name: own[name + suffix] if name + suffix in own else getattr(self, name + suffix)
-            for name in names
-        }
+        found = {}
+        for name in self._names[layer * self.directions + direction]:
+            own = self._parameters.get(name + suffix)  # found faster there than as an attribute
+            found[name] = getattr(self, name + suffix) if own is None else own
+        return found
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew: PyTorch's way, then what the cell's `start` says."""
