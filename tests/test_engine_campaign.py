@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from held import a_pair, assert_held, compiled_with, hold, results
 from random_cells import random_cells
 from unrolled.cells import find, names
+from unrolled.engine import bound
+from unrolled.engine.native import kernel
 from unrolled.layers import Recurrent
 
 SINGLE, DOUBLE = torch.float32, torch.float64
@@ -104,6 +106,57 @@ def test_bits_do_not_depend_on_threads_nor_change_from_run_to_run(name, shape, t
     for other in found[1:]:
         for key, value in found[0].items():
             assert torch.equal(value, other[key]), key
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """Threads share the units of each step, however small it is."""
+    monkeypatch.setattr(bound, "LARGE", 0)
+    monkeypatch.setattr(bound, "LARGE_ROWS", 1000)
+    monkeypatch.setattr(bound, "_threads", lambda work: torch.get_num_threads())
+
+
+@pytest.mark.parametrize(
+    "name", ["lstm", "gru", "gru-first", "lstmp", "sru", "mingru", "rnn", "qrnn"]
+)
+@pytest.mark.parametrize(
+    ("steps", "batch", "units"), [(1, 1, 260), (5, 1, 17), (4, 3, 130), (3, 2, 70)]
+)
+def test_units_shared_by_threads_give_the_same_bits(
+    name, steps, batch, units, threads, shared, monkeypatch
+):
+    layer = Recurrent(name, 5, units, 2, backend="c", bidirectional=True)
+    x, lengths = torch.randn(batch, steps, 5), torch.tensor([steps, 1, 0][:batch])
+    found = []
+    for count in (1, 2, 3):
+        threads(count)
+        found.append(results(layer, x, lengths=lengths))
+    monkeypatch.undo()
+    threads(2)
+    found.append(results(layer, x, lengths=lengths))  # the batch is shared, or nothing
+    for other in found[1:]:
+        for key, value in found[0].items():
+            assert torch.equal(value, other[key]), key
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "units", "count", "shared"),
+    [
+        ("lstm", 24, 512, 2, True),
+        ("lstm", 25, 512, 2, False),
+        ("lstm", 1, 512, 1, False),
+        ("lstm", 1, 256, 2, True),
+        ("lstm", 2, 256, 2, False),
+        ("lstm", 1, 128, 2, False),
+        ("layernorm-lstm", 1, 512, 2, False),
+        ("mingru", 1, 16, 2, True),
+        ("mingru", 2, 16, 2, False),
+    ],
+)
+def test_large_steps_of_few_rows_are_shared_by_units(name, batch, units, count, shared):
+    traced = find(name).trace()
+    found = kernel(traced, (), SINGLE)
+    assert bound._shares_units(traced, found, batch, units, units, count) is shared
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "mingru"])

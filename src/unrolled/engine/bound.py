@@ -16,6 +16,11 @@ from .native import Kernel
 from .pool import Pool, shaped
 
 POOL = Pool()
+# Where threads share the units of a step, not the batch: so many bytes of U do not fit the cache
+# of one core beside all else, and so few rows a thread do not pay for reading them.
+LARGE, LARGE_ROWS = 3 << 19, 12
+# The same with fewer rows than threads: so many bytes make a step worth meeting for.
+ALONE = 1 << 19
 FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
 MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tensors of `flat`
 LINE = 64  # bytes of a cache line, where each buffer begins
@@ -134,6 +139,7 @@ def bind(
     s.T, s.B, s.K, s.ldx, s.H, s.P = steps, batch, features, x.shape[2], units, projected
     s.Hp, s.Pp = wide, narrow
     s.reverse, s.threads = int(call.reverse), _threads(steps * batch * units)
+    s.split = int(_shares_units(traced, found, batch, units, projected, s.threads))
     if lengths is not None:
         bound.set("lengths", lengths.contiguous())
     for name, value in (("x", x), ("x_weight", x_weight), ("x_bias", x_bias),
@@ -210,6 +216,20 @@ def sizes(traced, call: Call, tensors) -> tuple[int, int]:
     else:
         units = call.states[traced.states[0]].shape[-1]
     return units, projs.shape[0] // len(traced.projs) if projs is not None else units
+
+
+def _shares_units(
+    traced, found: Kernel, batch: int, units: int, projected: int, threads: int
+) -> bool:
+    """Whether threads share the units of each step rather than the rows of the batch."""
+    if threads == 1 or found.layout["norms"]:  # a norm is taken over all units
+        return False
+    if found.layout["scans"]:
+        return batch < threads
+    operand = projected if traced.operand_width == "P" else units
+    size = len(traced.u_gates) * units * operand * found.kept.itemsize
+    few = size > LARGE and batch <= LARGE_ROWS * threads
+    return few or (size > ALONE and batch < threads)
 
 
 def _threads(work: int) -> int:

@@ -21,7 +21,7 @@ KEPT = ("x", "x_weight", "u_weight", "proj_weight", "save", "d_output", "dz", "d
 KEPT_OF = ("s_", "o_", "q_")  # of each state, of each record
 # What every call holds beside its buffers: sizes, strides and switches.
 COUNTS = (
-    "T", "B", "K", "ldx", "H", "P", "Hp", "Pp", "threads", "reverse", "want_dx", "ldt", "ldb",
+    "T", "B", "K", "ldx", "H", "P", "Hp", "Pp", "threads", "reverse", "split", "want_dx", "ldt", "ldb",
 )  # fmt: skip
 PLAIN = (
     "x", "xw", "x_weight", "x_bias", "u_weight", "u_bias", "proj_weight", "pack", "save", "carry",
@@ -195,14 +195,29 @@ typedef struct {{
         return "\n    ".join(lines)
 
     def _forward(self) -> str:
-        phases = "\n    ".join(
-            f"{w.name}(c, p, &at, b0, b1, whole ? 0 : q0, whole ? {w.width} / V : q1, keep);"
-            for w in self.forward
-        )
+        phases = self._in_turn(self.forward, ", keep")
         return f"""
-/* A slice of the batch through all of time; `keep` what the backward pass will read. */
+#ifdef _OPENMP
+#define TEAM _Pragma("omp parallel num_threads(c->threads) if (c->threads > 1)")
+#define MEET _Pragma("omp barrier")
+#define ME const long me = omp_get_thread_num(), n = omp_get_num_threads()
+#else
+#define TEAM
+#define MEET
+#define ME const long me = 0, n = 1
+#endif
+/* What me of n does of each step: all units of some rows of the batch, or some units of all rows. */
+#define SLICE \\
+  const int whole = !c->split; \\
+  const long b0 = whole ? c->B * me / n : 0, b1 = whole ? c->B * (me + 1) / n : c->B
+/* Its vectors of units, from and to, among those of a width: whole blocks, as weights are packed in blocks. */
+static inline long units(long width, long me, long n) {{ return least(width / V, (width / V + 3) / 4 * me / n * 4); }}
+#define UNITS(width) whole ? 0 : units(width, me, n), whole ? (width) / V : units(width, me + 1, n)
+
+/* A thread's slice through all of time; `keep` what the backward pass will read. */
 static inline __attribute__((always_inline)) void forward_slice(
-    const call *c, const packed *p, long b0, long b1, int whole, long q0, long q1, const int keep) {{
+    const call *c, const packed *p, long me, long n, const int keep) {{
+  SLICE;
   FOR(s, c->T) {{
     const long t = c->reverse ? c->T - 1 - s : s;
     step at;
@@ -214,30 +229,28 @@ static inline __attribute__((always_inline)) void forward_slice(
 """
 
     def _backward(self) -> str:
-        phases = "\n    ".join(
-            f"{w.name}(c, p, &at, b0, b1, whole ? 0 : q0, whole ? {w.width} / V : q1);"
-            for w in self.backward
-        )
+        phases = self._in_turn(self.backward)
         idle = "\n    ".join(
-            f"untouched(c, &at, at.d_{s}_0, at.d_{s}_1, {self.spelling.width(s)}, b0, b1, whole, q0, q1);"
+            f"untouched(c, &at, at.d_{s}_0, at.d_{s}_1, {self.spelling.width(s)}, b0, b1, "
+            f"UNITS({self.spelling.width(s)}));"
             for s in self.plan.traced.states
             if s not in self.plan.derived.by_state
         )
         return f"""
 /* A state that the step never reads: nothing reaches it, but for what passes through padding. */
 static inline void untouched(const call *c, const step *at, const real *before, real *after, long width,
-                             long b0, long b1, int whole, long q0, long q1) {{
-  const long j0 = whole ? 0 : q0 * V, j1 = whole ? width : q1 * V;
+                             long b0, long b1, long q0, long q1) {{
   for (long row = b0; row < b1; row++) {{
     const int padding = c->lengths && at->t >= c->lengths[row];
-    for (long j = j0; j < j1; j += V) st(after + row * width + j, padding ? ld(before + row * width + j) : all(0));
+    for (long j = q0 * V; j < q1 * V; j += V) st(after + row * width + j, padding ? ld(before + row * width + j) : all(0));
   }}
 }}
 
 /* Whether dx is computed step by step, while dz is in cache: where a step has rows for some tiles. */
 static inline int at_once(int whole, long b0, long b1) {{ return whole && b1 - b0 >= 16; }}
 
-static void backward_slice(const call *c, const packed *p, long b0, long b1, int whole, long q0, long q1) {{
+static void backward_slice(const call *c, const packed *p, long me, long n) {{
+  SLICE;
   for (long s = c->T - 1; s >= 0; s--) {{
     const long t = c->reverse ? c->T - 1 - s : s;
     step at;
@@ -250,8 +263,14 @@ static void backward_slice(const call *c, const packed *p, long b0, long b1, int
 }}
 """
 
+    def _in_turn(self, writers: list[PhaseWriter], more: str = "") -> str:
+        """The phases of a step; where threads share the units, a product waits for all of them."""
+        meet = "" if self.plan.scans else "\n    if (!whole) { MEET }"
+        return "\n    ".join(
+            f"{w.name}(c, p, &at, b0, b1, UNITS({w.width}){more});{meet}" for w in writers
+        )
+
     def _entries(self) -> str:
-        units = 1 if self.plan.scans else 0
         rows = {s: f"c->B * {self.spelling.width(s)}" for s in self.plan.traced.states}
         kinds = (("s", "kept"), ("r", "real")) if self.plan.half else (("s", "kept"),)
         shift = "\n    ".join(
@@ -260,21 +279,6 @@ static void backward_slice(const call *c, const packed *p, long b0, long b1, int
             for kind, of in kinds
         )
         return f"""
-#ifdef _OPENMP
-#define TEAM _Pragma("omp parallel num_threads(c->threads) if (c->threads > 1)")
-#define MEET _Pragma("omp barrier")
-#define ME const long me = omp_get_thread_num(), n = omp_get_num_threads()
-#else
-#define TEAM
-#define MEET
-#define ME const long me = 0, n = 1
-#endif
-/* Units of a cell without products are independent: a small batch is split over them. */
-#define SLICE \\
-  const int whole = !{units} || c->B >= n; \\
-  const long b0 = whole ? c->B * me / n : 0, b1 = whole ? c->B * (me + 1) / n : c->B; \\
-  const long Q = c->Hp / V, q0 = Q * me / n, q1 = Q * (me + 1) / n
-
 long pack_size(const call *c) {{
   packed p;
   return place(c, &p, 0);
@@ -294,9 +298,8 @@ void forward(const call *c, long keep) {{
       ahead(c, p, c->T * c->B * me / n, c->T * c->B * (me + 1) / n);
       MEET
     }}
-    SLICE;
-    if (keep) forward_slice(c, p, b0, b1, whole, q0, q1, 1);
-    else forward_slice(c, p, b0, b1, whole, q0, q1, 0);
+    if (keep) forward_slice(c, p, me, n, 1);
+    else forward_slice(c, p, me, n, 0);
     restore_zeros(zeros);
   }}
 }}
@@ -314,7 +317,7 @@ void advance(const call *const *layers, long count) {{
     const call *c = layers[k];
     packed parts, *p = &parts;
     place(c, p, c->pack);
-    forward_slice(c, p, 0, c->B, 1, 0, 0, 0);
+    forward_slice(c, p, 0, 1, 0);
     {shift}
   }}
   restore_zeros(zeros);
@@ -330,7 +333,7 @@ void backward(const call *c) {{
     pack_backward(c, p, me, n);
     MEET
     SLICE;
-    backward_slice(c, p, b0, b1, whole, q0, q1);
+    backward_slice(c, p, me, n);
     MEET
     outers(c, p, me, n);
     if (c->want_dx && !at_once(whole, b0, b1)) inputs(c, p, c->T * c->B * me / n, c->T * c->B * (me + 1) / n);
