@@ -3,6 +3,7 @@
 import csv
 import gc
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from unrolled.cells import Cell, names, sigmoid, tanh
 from unrolled.engine.bound import POOL
 from unrolled.inspect import save_arrays, save_table, trace
 from unrolled.inspect.record import recording
+from unrolled.inspect.tables import save_rows
 from unrolled.inspect.traces import LayerTrace
 
 
@@ -211,6 +213,28 @@ class Korean(Cell):
     def step(self, x, u, h):
         z = sigmoid(x.z + u.z(h))
         return dict(h=(1 - z) * h + z * tanh(x.z), z=z)
+
+
+def test_a_table_is_there_whole_or_not_at_all(tmp_path):
+    def rows(count):
+        for n in range(count):
+            yield {"step": n}
+        raise OSError(28, "No space left on device")
+
+    target, link = tmp_path / "table.csv", tmp_path / "link.csv"
+    link.symlink_to(target)
+    save_rows([{"step": 1}], link)
+    with pytest.raises(UnrolledError, match="No space left"):
+        save_rows(rows(3), link)
+    assert target.read_text("utf-8-sig") == "step\n1\n"
+    assert link.is_symlink()
+    with pytest.raises(UnrolledError, match="cannot be written"):
+        save_rows([{"step": 1}], target / "under.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "link.csv"}
+    if Path("/dev/full").exists():
+        with pytest.raises(UnrolledError, match="cannot be written"):
+            save_rows([{"step": 1}], "/dev/full")
+        assert not Path("/dev/full").is_file()
 
 
 def test_arrays_and_tables_say_what_their_numbers_belong_to(tmp_path):

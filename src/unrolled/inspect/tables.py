@@ -1,9 +1,11 @@
 """A trace comes in; a file of arrays (.npz) or a tidy table (.csv) goes out."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from itertools import chain
+from os import getpid
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +55,10 @@ def save_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> Path:
     path = Path(path).expanduser()
     rows = iter(rows)
     first = next(rows, {})
-    try:
-        with open(path, "w", encoding="utf-8-sig", newline="") as file:
-            table = csv.DictWriter(file, list(first), lineterminator="\n")
-            table.writeheader()
-            table.writerows(chain([first], rows) if first else rows)
-    except OSError as error:
-        raise _refused(path, error) from None
+    with _whole(path) as there, open(there, "w", encoding="utf-8-sig", newline="") as file:
+        table = csv.DictWriter(file, list(first), lineterminator="\n")
+        table.writeheader()
+        table.writerows(chain([first], rows) if first else rows)
     return path
 
 
@@ -69,11 +68,26 @@ def written(path: Path, content: bytes) -> Path:
     Raises:
         DataError: the file cannot be written.
     """
+    with _whole(path) as there:
+        there.write_bytes(content)
+    return path
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Where to write what is then at `path`, all or nothing; a device is written as it stands."""
+    end = path.resolve()
+    there = end if end.exists() and not end.is_file() else end.with_name(f".{end.name}.{getpid()}")
     try:
-        path.write_bytes(content)
+        yield there
+        if there != end:
+            there.replace(end)
     except OSError as error:
         raise _refused(path, error) from None
-    return path
+    finally:
+        if there != end:
+            with suppress(OSError):
+                there.unlink()
 
 
 def _refused(path: Path, error: OSError) -> DataError:
