@@ -128,7 +128,7 @@ def random_cells(draw, *, smooth=False, projected=None, structured=True, windowe
         "hyper": hyper,
         "init": {s: draw(st.sampled_from([0.0, 0.0, 0.5])) for s in states},
         "structure": {"u": structure} if uses_u and structure else {},
-        "heads": HEADS if "blocks" in structure else 1,
+        "heads": HEADS if uses_u and "blocks" in structure else 1,
         "window": draw(st.integers(1, 3)) if windowed and uses_x else 1,
         "step": _with_arguments(step, len(states)),
     }

@@ -93,7 +93,11 @@ def threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("shape", [(9, 100, 5, 40), (300, 3, 2, 96), (40, 1, 7, 33)])
+@pytest.mark.parametrize(
+    "shape",
+    # 31 and 47 rows: 2 and 3 threads whose slices are 15 and 16 rows
+    [(9, 100, 5, 40), (300, 3, 2, 96), (40, 1, 7, 33), (9, 31, 5, 40), (9, 47, 5, 40)],
+)
 @pytest.mark.parametrize("name", ["lstm", "gru-first", "mingru", "layernorm-lstm"])
 def test_bits_do_not_depend_on_threads_nor_change_from_run_to_run(name, shape, threads):
     steps, batch, inputs, units = shape

@@ -16,10 +16,11 @@ from .native import Kernel
 from .pool import Pool, shaped
 
 POOL = Pool()
-# Where threads share the units of a step, not the batch: so many bytes of U do not fit the cache
-# of one core beside all else, and so few rows a thread do not pay for reading them.
+# Threads share the units of a step, not the rows of the batch, where U has more bytes than this,
+# too many for the cache of one core, and each has at most so many rows: U is read less often then.
 LARGE, LARGE_ROWS = 3 << 19, 12
-# The same with fewer rows than threads: so many bytes make a step worth meeting for.
+# The same where there are fewer rows than threads and U has more bytes than this: what a step then
+# takes is worth waiting for each other.
 ALONE = 1 << 19
 FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
 MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tensors of `flat`

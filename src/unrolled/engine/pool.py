@@ -57,7 +57,8 @@ class Pool:
             for buffer in held:
                 if buffer.free():
                     return shaped(buffer.tensor, shape)
-            tensor = torch.empty(rounded, dtype=dtype)
+            with torch.inference_mode(False):  # later calls may be outside it
+                tensor = torch.empty(rounded, dtype=dtype)
             bytes_ = rounded * tensor.element_size()
             if self._bytes + bytes_ > MOST_BYTES:
                 self._drop_free()
@@ -74,7 +75,7 @@ class Pool:
 
 
 def shaped(memory: Tensor, shape: tuple[int, ...], first: int = 0) -> Tensor:
-    """A contiguous tensor of this shape in `memory`, from its element `first` on.
+    """A contiguous tensor of this shape, from element `first` of the storage of `memory` on.
 
     One call of PyTorch where slicing and viewing are two: a call costs as much as a small step's
     arithmetic.

@@ -35,7 +35,8 @@ static inline void put(real *to, const kept *a, long k, long step, long K) {
   const uint32_t word = a[k * step] | (k + 1 < K ? (uint32_t)a[(k + 1) * step] << 16 : 0);
   memcpy(to, &word, sizeof word);
 }
-/* Words of one row of a matrix and the row `sk` after it, where there is one (`both`): n of a vector's. */
+/* A vector of words: of each of n units the values in one row of a matrix and in the row `sk` after it,
+   where there is one (`both`). */
 static inline v across(const kept *a, long sk, int both, long n) {
   if (n >= V) return (v)(low(a) | (both ? low(a + sk) << 16 : (words_of_v){0}));
   words_of_v y = {0};

@@ -28,7 +28,7 @@ enum { BLOCK = 128, LEFT = 4 };
 static const real ZEROS[4 * V];
 
 #ifndef HALF
-/* Of a matrix whose rows are k, one row of a vector of units, `n` of which there are; `both` means nothing here. */
+/* A vector of words, of each of n units one: from a matrix whose rows are k, so that they lie side by side. */
 static inline v across(const kept *a, long sk, int both, long n) {
   (void)sk, (void)both;
   if (n >= V) return ld(a);
@@ -37,7 +37,7 @@ static inline v across(const kept *a, long sk, int both, long n) {
   return y;
 }
 #endif
-/* Of a matrix whose rows are units, word k of each unit of a vector, `n` of which there are. */
+/* The same from a matrix whose rows, `su` apart, are units. */
 static inline v along(const kept *a, long k, long su, long K, long n) {
 #if defined(__AVX512F__) && !defined(REAL64)
   if (k + EACH <= K && su < 1 << 24) {

@@ -196,6 +196,7 @@ typedef struct {{
 
     def _forward(self) -> str:
         phases = self._in_turn(self.forward, ", keep")
+        block = max((w.most for w in [*self.forward, *self.backward] if w.columns), default=1)
         return f"""
 #ifdef _OPENMP
 #define TEAM _Pragma("omp parallel num_threads(c->threads) if (c->threads > 1)")
@@ -210,8 +211,11 @@ typedef struct {{
 #define SLICE \\
   const int whole = !c->split; \\
   const long b0 = whole ? c->B * me / n : 0, b1 = whole ? c->B * (me + 1) / n : c->B
-/* Its vectors of units, from and to, among those of a width: whole blocks, as weights are packed in blocks. */
-static inline long units(long width, long me, long n) {{ return least(width / V, (width / V + 3) / 4 * me / n * 4); }}
+/* Where thread me's vectors of units begin, and those of the one before it end: in whole blocks, as weights are packed. */
+static inline long units(long width, long me, long n) {{
+  const long block = {block};
+  return least(width / V, (width / V + block - 1) / block * me / n * block);
+}}
 #define UNITS(width) whole ? 0 : units(width, me, n), whole ? (width) / V : units(width, me + 1, n)
 
 /* A thread's slice through all of time; `keep` what the backward pass will read. */
@@ -246,8 +250,8 @@ static inline void untouched(const call *c, const step *at, const real *before, 
   }}
 }}
 
-/* Whether dx is computed step by step, while dz is in cache: where a step has rows for some tiles. */
-static inline int at_once(int whole, long b0, long b1) {{ return whole && b1 - b0 >= 16; }}
+/* Whether dx is computed step by step, while dz is in cache: where every thread has rows for some tiles. */
+static inline int at_once(const call *c, long n) {{ return !c->split && c->B / n >= 16; }}
 
 static void backward_slice(const call *c, const packed *p, long me, long n) {{
   SLICE;
@@ -258,7 +262,7 @@ static void backward_slice(const call *c, const packed *p, long me, long n) {{
     {self._step(backward=True)}
     {phases}
     {idle}
-    if (c->want_dx && at_once(whole, b0, b1)) inputs(c, p, t * c->B + b0, t * c->B + b1);
+    if (c->want_dx && at_once(c, n)) inputs(c, p, t * c->B + b0, t * c->B + b1);
   }}
 }}
 """
@@ -332,11 +336,10 @@ void backward(const call *c) {{
     const unsigned long zeros = quick_zeros();
     pack_backward(c, p, me, n);
     MEET
-    SLICE;
     backward_slice(c, p, me, n);
     MEET
     outers(c, p, me, n);
-    if (c->want_dx && !at_once(whole, b0, b1)) inputs(c, p, c->T * c->B * me / n, c->T * c->B * (me + 1) / n);
+    if (c->want_dx && !at_once(c, n)) inputs(c, p, c->T * c->B * me / n, c->T * c->B * (me + 1) / n);
     restore_zeros(zeros);
   }}
 }}
