@@ -121,23 +121,31 @@ def shared(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["lstm", "gru", "gru-first", "lstmp", "sru", "mingru", "rnn", "qrnn"]
+    ("name", "options", "dtype"),
+    [
+        *((name, {}, SINGLE) for name in ("lstm", "gru", "gru-first", "sru", "mingru", "qrnn")),
+        ("lstmp", {"proj_size": 16}, SINGLE),
+        ("lem", {}, DOUBLE),
+        ("lstm", {}, torch.bfloat16),
+        ("gru-first", {}, torch.bfloat16),
+    ],
 )
 @pytest.mark.parametrize(
     ("steps", "batch", "units"), [(1, 1, 260), (5, 1, 17), (4, 3, 130), (3, 2, 70)]
 )
 def test_units_shared_by_threads_give_the_same_bits(
-    name, steps, batch, units, threads, shared, monkeypatch
+    name, options, dtype, steps, batch, units, threads, shared, monkeypatch
 ):
-    layer = Recurrent(name, 5, units, 2, backend="c", bidirectional=True)
+    layer = Recurrent(name, 5, units, 2, backend="c", bidirectional=True, **options).to(dtype)
     x, lengths = torch.randn(batch, steps, 5), torch.tensor([steps, 1, 0][:batch])
+    call = {"lengths": lengths, "observe": tuple(layer.cell.graph.outputs)}
     found = []
     for count in (1, 2, 3):
         threads(count)
-        found.append(results(layer, x, lengths=lengths))
+        found.append(results(layer, x, **call))
     monkeypatch.undo()
     threads(2)
-    found.append(results(layer, x, lengths=lengths))  # the batch is shared, or nothing
+    found.append(results(layer, x, **call))  # the batch is shared, or nothing
     for other in found[1:]:
         for key, value in found[0].items():
             assert torch.equal(value, other[key]), key
