@@ -5,6 +5,7 @@ import torch
 
 from held import compiled_with, hold
 from unrolled.cells import find, names
+from unrolled.layers import Recurrent
 
 SINGLE = torch.float32
 LENGTHS = [6, 1, 3, 0, 2, 6, 5]
@@ -51,3 +52,20 @@ def test_every_cell_in_float32_as_it_is_shipped(name):
     with compiled_with():
         hold(of(name, 33), 6, 9, 5, 33, 1, dtype=SINGLE, lengths=[6, 2, 3, 0, 2, 6, 5, 6, 1])
         hold(of(name, 7), 9, 2, 3, 7, 2, dtype=SINGLE, bidirectional=True)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("name", names())
+def test_what_no_gradient_is_kept_for_has_the_same_bits(name, steps):
+    layer = Recurrent(of(name, 17), 5, 17, 2, backend="c", bidirectional=True)
+    x, lengths = torch.randn(4, steps, 5), torch.tensor([steps, 1, 0, steps])
+    first = {s: torch.randn_like(v) for s, v in layer(x)[1].items()}
+    for call in ({}, {"lengths": lengths}, {"state": first}):
+        observe = tuple(layer.cell.graph.outputs)
+        expected = layer(x, observe=observe, **call)
+        with torch.no_grad():
+            got = layer(x, observe=observe, **call)
+        assert torch.equal(got[0], expected[0])
+        for kind in (1, 2):
+            for key, value in expected[kind].items():
+                assert torch.equal(got[kind][key], value), key

@@ -148,7 +148,8 @@ def bind(
                         ("proj_weight", projs)):  # fmt: skip
         bound.set(name, value)
     _bind_small(bound, traced, tensors, widths, (wide, narrow))
-    whole = {name: keep or name == traced.states[0] for name in traced.states}
+    # of one step both places are the sequence, in either direction
+    whole = {name: keep or steps == 1 or name == traced.states[0] for name in traced.states}
     for name in traced.states:
         setattr(s, f"ring_{name}", steps + 1 if whole[name] else 2)
     times = steps if keep else 1
