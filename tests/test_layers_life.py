@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from near import assert_near, assert_same_bits
 from unrolled.cells import Cell, find, names, sigmoid, tanh
-from unrolled.engine.bound import POOL
+from unrolled.engine import bound, gradients
+from unrolled.engine.pool import Pool
 from unrolled.layers import GRU, LSTM, Recurrent, RecurrentCell
 
 DOUBLE = {"dtype": torch.float64}
@@ -179,9 +180,11 @@ def test_a_layer_on_the_meta_device_has_shapes_and_no_values():
 
 
 @pytest.mark.parametrize("backend", ["reference", "torch", "c"])
-def test_inference_mode_and_no_grad(backend):
+def test_inference_mode_and_no_grad(backend, monkeypatch):
     layer, x = made("lstm", backend=backend), torch.randn(2, 5, 3, **DOUBLE)
-    POOL.__init__()  # what it holds from now on is made in inference mode
+    fresh = Pool()  # all that it holds is made in inference mode
+    for module in (bound, gradients):
+        monkeypatch.setattr(module, "POOL", fresh)
     with torch.inference_mode():
         inside = layer(x)[0].clone()
     expected = layer(x)[0]

@@ -22,6 +22,9 @@ LARGE, LARGE_ROWS = 3 << 19, 12
 # The same where there are fewer rows than threads and U has more bytes than this: what a step then
 # takes is worth waiting for each other.
 ALONE = 1 << 19
+# Gradients of a norm's gains, and of weights of a value a unit, are summed by groups of rows. Whole
+# groups are shared by threads: 2, 3, 4, 6, 8 and 12 of them divide this number of groups evenly.
+GROUPS, GROUP_ROWS = 24, 2
 FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
 MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tensors of `flat`
 LINE = 64  # bytes of a cache line, where each buffer begins
@@ -139,6 +142,7 @@ def bind(
         x = F.pad(x, (0, 1))  # two values make a word
     s.T, s.B, s.K, s.ldx, s.H, s.P = steps, batch, features, x.shape[2], units, projected
     s.Hp, s.Pp = wide, narrow
+    s.G = _groups(batch) if layout["by_weight"] or layout["by_norm"] else max(1, batch)
     s.reverse, s.threads = int(call.reverse), _threads(steps * batch * units)
     s.split = int(_shares_units(traced, found, batch, units, projected, s.threads))
     if lengths is not None:
@@ -232,6 +236,13 @@ def _shares_units(
     size = len(traced.u_gates) * units * operand * found.kept.itemsize
     few = size > LARGE and batch <= LARGE_ROWS * threads
     return few or (size > ALONE and batch < threads)
+
+
+def _groups(batch: int) -> int:
+    """Groups of rows, the same for any number of threads: bits depend on them."""
+    if batch < GROUPS * GROUP_ROWS:
+        return max(1, batch)
+    return GROUPS * max(1, batch // (8 * GROUPS))
 
 
 def _threads(work: int) -> int:

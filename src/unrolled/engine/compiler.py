@@ -18,7 +18,7 @@ from typing import Any
 from ..errors import BackendError, UsageError
 from . import cache
 
-FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fPIC")
+FLAGS = ("-std=gnu11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fPIC")
 # Instruction sets beyond a processor family's first; a compiler's macro is __NAME__, in capitals.
 SETS = frozenset(
     "ssse3 sse41 sse42 avx avx2 fma f16c bmi2 movbe adx gfni vaes vpclmulqdq avxvnni avx512f "

@@ -59,17 +59,20 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
         full = narrow if layout["observed"][name] == "P" else wide
         bind(f"q_{name}", arriving(d, full).contiguous())
     zeroed: Shapes = {f"a_{s}": ((2, batch, full), real) for s, (_, full) in widths.items()}
-    zeroed |= {f"dw_{name}": ((batch, wide), real) for name in layout["by_weight"]}
+    zeroed |= {f"dw_{name}": ((struct.G, wide), real) for name in layout["by_weight"]}
     for name, letter in layout["norms"].items():
         full = narrow if letter == "P" else wide
-        zeroed |= {f"d_{part}_{name}": ((batch, full), real) for part in ("gain", "shift")}
+        zeroed |= {f"d_{part}_{name}": ((struct.G, full), real) for part in ("gain", "shift")}
+    struct.S = rows = steps * batch | 1  # odd, so that vectors of dz do not share places in caches
+    lanes = found.lanes
     room = Room(
         {
             **zeroed,
-            "dz": ((steps, batch, slots, wide), kept),
+            "dz": ((slots, wide // lanes, rows, lanes), kept),
             "back_carry": ((batch, layout["back_carried"], wide), real),
             "back_statistics": ((batch, layout["norm_backs"], 2), real),
             "gb": ((slots, wide), real),
+            "sums": ((found.library.sum_size(bound.pointer()),), real),
         },
         real,
     )
@@ -103,9 +106,12 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
 
     if ctx.watch is not None:
         dz, place = room.tensor("dz"), layout["slots"]
-        ctx.watch(
-            {s: dz[:, :, place[str(k)], : widths[s][0]].to(real) for s, k in layout["told"].items()}
-        )
+
+        def told(node: int, width: int) -> Tensor:
+            vectors = dz[place[str(node)], :, : steps * batch].to(real)
+            return vectors.transpose(0, 1).reshape(steps, batch, wide)[..., :width]
+
+        ctx.watch({s: told(k, widths[s][0]) for s, k in layout["told"].items()})
     result: list[Tensor | None] = [None] * len(ctx.shapes)
     if struct.want_dx:
         result[0] = dx if dx.shape[-1] == features else dx[..., :features]
@@ -126,7 +132,8 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
             result[where["weights"] + n] = room.tensor(f"dw_{name}")[:, :units].sum(0)
     for n, (name, letter) in enumerate(layout["norms"].items()):
         width = projected if letter == "P" else units
-        for m, part in enumerate(("gain", "shift"), where["norms"] + 2 * n):
+        same = layout["shifts"].get(name, name)
+        for m, part in enumerate((f"gain_{name}", f"shift_{same}"), where["norms"] + 2 * n):
             if ctx.shapes[m] is not None:
-                result[m] = room.tensor(f"d_{part}_{name}")[:, :width].sum(0)
+                result[m] = room.tensor(f"d_{part}")[:, :width].sum(0)
     return tuple(result)

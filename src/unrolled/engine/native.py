@@ -25,7 +25,7 @@ class Kernel:
     """A loaded library and what has to be known to call it.
 
     Args:
-        library: with `forward`, `backward`, `pack_size` and `vector_reals`.
+        library: with `forward`, `backward`, `pack_size`, `sum_size` and `vector_reals`.
         structure: the C struct of a call.
         layout: how many values are saved and carried, and what is differentiated by what.
         real, kept: dtypes of what is computed, and of what is multiplied and saved.
@@ -176,6 +176,7 @@ def emitted(
         "by_u": [[traced.graph.nodes[k].attr, block] for k, block in u_blocks(planned).items()],
         "by_weight": list(derived.by_weight),
         "by_norm": list(derived.by_norm),
+        "shifts": planned.shifts,
         "by_proj": derived.by_proj,
         "norms": {
             name: widths[k] for name, k in ((n, spelling.norm_operand[n]) for n in traced.norms)
@@ -199,14 +200,14 @@ def _loaded(path: str, described: str) -> Kernel:
     structure = type("Call", (ctypes.Structure,), {"_fields_": fields})
     library = build.load(Path(path))
     forks.guard(library)
-    for name in ("forward", "backward", "bind", "advance", "pack_size", "vector_reals"):
+    for name in ("forward", "backward", "bind", "advance", "pack_size", "sum_size", "vector_reals"):
         function = getattr(library, name)
-        function.restype = ctypes.c_long if name in ("pack_size", "vector_reals") else None
+        function.restype = ctypes.c_long if name.endswith(("_size", "_reals")) else None
     library.forward.argtypes = [ctypes.c_void_p, ctypes.c_long]
     library.backward.argtypes = [ctypes.c_void_p]
     library.bind.argtypes = [ctypes.c_void_p]
     library.advance.argtypes = [ctypes.c_void_p, ctypes.c_long]
-    library.pack_size.argtypes = [ctypes.c_void_p]
+    library.pack_size.argtypes = library.sum_size.argtypes = [ctypes.c_void_p]
     kept = getattr(torch, layout["dtype"])
     real = WIDER.get(kept, kept)
     return Kernel(library, structure, layout, real, kept, int(library.vector_reals()), buffers)

@@ -83,6 +83,12 @@ class Plan:
     half: bool = False
 
     @property
+    def shifts(self) -> dict[str, str]:
+        """For each normalisation, the first one whose shift has the same derivative."""
+        first: dict[int, str] = {}
+        return {name: first.setdefault(k, name) for name, k in self.derived.by_norm.items()}
+
+    @property
     def scans(self) -> bool:
         """Whether the units of a step are independent: no product, norm or projection in it."""
         return not any(n.op in ("u", "norm", "proj") for n in self.traced.graph.nodes)
@@ -128,6 +134,8 @@ def plan(traced: Traced, observed: tuple[str, ...] = (), *, half: bool = False) 
     results = [*slots, *sums, *derived.by_state.values()]
     # Statistics of the forward normalisations are kept: there only the derivative takes new ones.
     backward = _phases(nodes, results, kept, widths, ("norm_back",))
+    # Statistics are taken of rows: what is kept as derivatives are lies by vectors.
+    normed = {operand for phase in backward for operand in phase.norms.values()}
     return Plan(
         traced=traced,
         derived=derived,
@@ -136,7 +144,7 @@ def plan(traced: Traced, observed: tuple[str, ...] = (), *, half: bool = False) 
         forward=tuple(forward),
         backward=tuple(backward),
         carried=_carried(forward, nodes, {*made} if half else {*saved, *made}, half),
-        back_carried=_carried(backward, nodes, set() if half else {*slots}, half),
+        back_carried=_carried(backward, nodes, set() if half else {*slots} - normed, half),
         slots=slots,
         summed=summed,
         told=told,

@@ -2,7 +2,7 @@
 multiplies: operands as they lie in memory, and blocks of the matrices.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..plan import Phase
 from .spelling import Spelling
@@ -16,6 +16,7 @@ class Part:
     Args:
         first, count: the columns, counted within the group.
         operand, stride, size: rows of the operand in C, their distance, and how many k.
+        jump: the distance of its vectors along k.
         source: the matrix; blocks: which block of its rows each column (or, backward, the term)
             takes.
         back: whether the matrix is transposed: U^T d.
@@ -29,6 +30,7 @@ class Part:
     source: str
     blocks: tuple[int, ...]
     back: bool = False
+    jump: str = "V"
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,12 @@ class Products:
         traced, spelling = self.spelling.plan.traced, self.spelling
         order = traced.u_gates if op == "u" else traced.projs
         names = [str(spelling.nodes[self.columns[n].product].attr) for n in columns]
-        base, stride = self.rows_of(operand)
+        base, stride, jump = self.rows_of(operand)
         size = f"c->{traced.operand_width}" if op == "u" else "c->H"
         source = "u_weight" if op == "u" else "proj_weight"
         blocks = tuple(order.index(name) for name in names)
-        return Part(columns[0] - first, len(columns), base, stride, size, source, blocks)
+        part = Part(columns[0] - first, len(columns), base, stride, size, source, blocks)
+        return replace(part, jump=jump)
 
     def _back_parts(self, first: int, end: int) -> list[Part]:
         traced, spelling = self.spelling.plan.traced, self.spelling
@@ -138,7 +141,7 @@ class Products:
         for n in range(first, end):
             node = spelling.nodes[self.columns[n].product]
             for term, operand in enumerate(node.args):
-                base, stride = self.rows_of(operand)
+                base, stride, jump = self.rows_of(operand)
                 if node.op == "u_back":
                     # The operands of u_back follow the nodes of its gates.
                     value = int(str(node.attr)[1:])
@@ -151,24 +154,29 @@ class Products:
                 else:
                     block, source = traced.projs.index(str(node.attr)), "proj_weight"
                     size = "c->P"
-                parts.append(Part(n - first, 1, base, stride, size, source, (block,), back=True))
+                part = Part(n - first, 1, base, stride, size, source, (block,), True, jump)
+                parts.append(part)
         return parts
 
-    def rows_of(self, k: int) -> tuple[str, str]:
-        """The first row of an operand that lies in memory, and the distance of rows."""
+    def rows_of(self, k: int) -> tuple[str, str, str]:
+        """The first row of an operand that lies in memory, the distance of rows, and of vectors."""
         node = self.spelling.nodes[k]
         if node.op == "weight":  # every row multiplies the same
-            return self.spelling.weight_row(str(node.attr), whole=f"p->w_{node.attr}"), "0"
-        place = self.spelling.operand(k, backward=self.backward).replace(" + j", "")
+            return self.spelling.weight_row(str(node.attr), whole=f"p->w_{node.attr}"), "0", "V"
+        place = self.spelling.operand(k, backward=self.backward)
+        if place.startswith("at->dz"):
+            base = f"at->dz + {self.spelling.slots[k]} * c->Hp * c->S + b * V"
+            return base, "V", "c->S * V"
+        place = place.replace(" + j", "")
         base, _, rest = place.partition(" + ")
         if rest.startswith("(row * "):
             count, slot = rest.removeprefix("(row * ").split(" + ")
             number = slot.split(")")[0]
-            return f"{base} + (b * {count} + {number}) * c->Hp", f"{count} * c->Hp"
+            return f"{base} + (b * {count} + {number}) * c->Hp", f"{count} * c->Hp", "V"
         if "row" not in rest:
             raise AssertionError(f"{place} has no rows")
         stride = rest.split("row * ")[1]
-        return f"{base} + b * {stride}", stride
+        return f"{base} + b * {stride}", stride, "V"
 
     def biases(self) -> list[tuple[int, int]]:
         """For each column, the blocks of the input's and of U's bias that it starts from; or -1."""

@@ -5,7 +5,9 @@ typedef uint16_t halves __attribute__((vector_size(BYTES / 2), aligned(2), may_a
 typedef uint32_t words_of_v __attribute__((vector_size(BYTES)));
 enum { EACH = 2 };
 
-static inline words_of_v low(const kept *p) { return __builtin_convertvector(*(const halves *)p, words_of_v); }
+static inline words_of_v low(const kept *p) {
+  return __builtin_convertvector(*(const halves *)p, words_of_v);
+}
 static inline v ld_kept(const kept *p) { return (v)(low(p) << 16); }
 /* To the nearest, to even where two are as near; NaN stays NaN. */
 static inline void st_kept(kept *p, v x) {
@@ -35,8 +37,8 @@ static inline void put(real *to, const kept *a, long k, long step, long K) {
   const uint32_t word = a[k * step] | (k + 1 < K ? (uint32_t)a[(k + 1) * step] << 16 : 0);
   memcpy(to, &word, sizeof word);
 }
-/* A vector of words: of each of n units the values in one row of a matrix and in the row `sk` after it,
-   where there is one (`both`). */
+/* A vector of words: of each of n units the values in one row of a matrix and in the row `sk` after
+   it, where there is one (`both`). */
 static inline v across(const kept *a, long sk, int both, long n) {
   if (n >= V) return (v)(low(a) | (both ? low(a + sk) << 16 : (words_of_v){0}));
   words_of_v y = {0};

@@ -44,8 +44,6 @@ class Packing:
             width = f"c->{self.spelling.norm_letter(name)}p"
             yield f"gain_{name}", width
             yield f"shift_{name}", width
-        # The panels in which each thread sorts what it sums over time.
-        yield "panels", "c->threads * panel_reals(c)"
 
     def text(self) -> str:
         """`place`, `pack_forward` and `pack_backward`."""
@@ -147,7 +145,7 @@ static void pack_backward(const call *c, const packed *p, long me, long n) {{
     const long n = block({writer.width} / V - q, {writer.most});
     for (long b = b0; b < b1;) {{
       const long rows = share(b1 - b, MOST_ROWS[{group.reads_x} * n]);
-      const part parts[] = {{PART(c->x + b * c->ldx, c->ldx, c->K, 0), {{0, 0, 0, -1}}}};
+      const part parts[] = {{PART(c->x + b * c->ldx, c->ldx, c->K, 0, V), {{0, 0, 0, -1}}}};
       const real *const start[] = {{{starts}}};
       const long step[] = {{{steps}}};
       v acc[8 * 4];

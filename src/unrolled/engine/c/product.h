@@ -7,11 +7,14 @@
 typedef real kept;
 enum { EACH = 1 };
 #define dot_ fma_
-static inline void put(real *to, const kept *a, long k, long step, long K) { (void)K, *to = a[k * step]; }
+static inline void put(real *to, const kept *a, long k, long step, long K) {
+  (void)K, *to = a[k * step];
+}
 #endif
 static inline long words(long n) { return (n + EACH - 1) / EACH; }
 /* A part of a product, in words. */
-#define PART(a, lda, K, section) {(const real *)(a), (lda) / EACH, words(K), section}
+#define PART(a, lda, K, section, jump) \
+  {(const real *)(a), (lda) / EACH, words(K), section, (jump) / EACH}
 
 /* Units are walked in blocks of `most` (4, 2 or 1) vectors, then of 2 and 1. */
 static inline long block(long left, long most) { return left < most ? (left >= 2 ? 2 : 1) : most; }
@@ -23,12 +26,12 @@ static inline long share(long left, long most) {
   const long tiles = (left + most - 1) / most;
   return (left + tiles - 1) / tiles;
 }
-/* Sums over time sort both sides into panels of BLOCK words along k; of the result's rows LEFT vectors at once. */
-enum { BLOCK = 128, LEFT = 4 };
+/* Sums over time go on in blocks of so many words along k: their part of dz stays in L1. */
+enum { BLOCK = 128 };
 static const real ZEROS[4 * V];
 
 #ifndef HALF
-/* A vector of words, of each of n units one: from a matrix whose rows are k, so that they lie side by side. */
+/* A vector of words, of each of n units one, from a matrix whose rows are k: side by side. */
 static inline v across(const kept *a, long sk, int both, long n) {
   (void)sk, (void)both;
   if (n >= V) return ld(a);
@@ -37,16 +40,23 @@ static inline v across(const kept *a, long sk, int both, long n) {
   return y;
 }
 #endif
-/* The same from a matrix whose rows, `su` apart, are units. */
-static inline v along(const kept *a, long k, long su, long K, long n) {
+/* The n words that stand `step` bytes apart, as a vector. */
+static inline v lifted(const void *a, long step, long n) {
 #if defined(__AVX512F__) && !defined(REAL64)
-  if (k + EACH <= K && su < 1 << 24) {
+  if (step < 1 << 26) {
     const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const __m512i places = _mm512_mullo_epi32(lanes, _mm512_set1_epi32((int)su));
+    const __m512i places = _mm512_mullo_epi32(lanes, _mm512_set1_epi32((int)step));
     const __mmask16 there = n >= V ? 0xffff : (1u << n) - 1;
-    return (v)_mm512_mask_i32gather_ps(_mm512_setzero_ps(), there, places, a + k, sizeof(kept));
+    return (v)_mm512_mask_i32gather_ps(_mm512_setzero_ps(), there, places, a, 1);
   }
 #endif
+  real y[V] = {0};
+  FOR(l, least(V, n)) memcpy(y + l, (const char *)a + l * step, sizeof *y);
+  return ld(y);
+}
+/* A vector of words, of each of n units one, from a matrix whose rows, `su` apart, are units. */
+static inline v along(const kept *a, long k, long su, long K, long n) {
+  if (k + EACH <= K) return lifted(a + k, su * sizeof(kept), n);
   real y[V] = {0};
   FOR(l, least(V, n)) put(y + l, a + l * su, k, 1, K);
   return ld(y);
@@ -54,8 +64,8 @@ static inline v along(const kept *a, long k, long su, long K, long n) {
 
 /* One part of a group's weights: dst[block][before + k][column][vector][lane], `total` words a unit
    in a block; the value of a column, unit and k is src[column][unit*su + k*sk], su or sk being 1. */
-static void pack(real *dst, long most, long units, long K, int columns, const kept *const *src, long su, long sk,
-                 long total, long before) {
+static void pack(real *dst, long most, long units, long K, int columns, const kept *const *src,
+                 long su, long sk, long total, long before) {
   const long Q = up(units) / V, W = words(K);
   for (long q = 0; q < Q;) {
     const long n = block(Q - q, most);

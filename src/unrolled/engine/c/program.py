@@ -21,12 +21,13 @@ KEPT = ("x", "x_weight", "u_weight", "proj_weight", "save", "d_output", "dz", "d
 KEPT_OF = ("s_", "o_", "q_")  # of each state, of each record
 # What every call holds beside its buffers: sizes, strides and switches.
 COUNTS = (
-    "T", "B", "K", "ldx", "H", "P", "Hp", "Pp", "threads", "reverse", "split", "want_dx", "ldt", "ldb",
+    "T", "B", "G", "K", "ldx", "H", "P", "Hp", "Pp", "S", "threads", "reverse", "split", "want_dx",
+    "ldt", "ldb",
 )  # fmt: skip
 PLAIN = (
     "x", "xw", "x_weight", "x_bias", "u_weight", "u_bias", "proj_weight", "pack", "save", "carry",
     "statistics", "d_output", "dz", "back_carry", "back_statistics", "dx", "gx", "gu", "gp", "gb",
-    "gbx", "gbu",
+    "gbx", "gbu", "sums",
 )  # fmt: skip
 
 
@@ -93,7 +94,6 @@ class _Writer:
             panels,
             user_primitives(self.plan),
             self._structs(counts, names),
-            self.sums.panels(),
             self.packing.text(),
             *(w.text(self.registers) for w in [*self.forward, *self.backward]),
             self.packing.ahead(),
@@ -191,7 +191,7 @@ typedef struct {{
         lines.append(f"at.save = c->save + {kept} * c->B * {saved} * c->Hp;")
         lines.append(f"at.statistics = c->statistics + {kept} * c->B * {norms} * 2;")
         if backward:
-            lines.append(f"at.dz = c->dz + t * c->B * {len(self.plan.slots)} * c->Hp;")
+            lines.append("at.dz = c->dz + t * c->B * V;")
         return "\n    ".join(lines)
 
     def _forward(self) -> str:
@@ -207,10 +207,11 @@ typedef struct {{
 #define MEET
 #define ME const long me = 0, n = 1
 #endif
-/* What me of n does of each step: all units of some rows of the batch, or some units of all rows. */
+/* What me of n does of each step: all units of some groups of rows, or some units of all rows. */
 #define SLICE \\
   const int whole = !c->split; \\
-  const long b0 = whole ? c->B * me / n : 0, b1 = whole ? c->B * (me + 1) / n : c->B
+  const long b0 = whole ? c->B * (c->G * me / n) / c->G : 0; \\
+  const long b1 = whole ? c->B * (c->G * (me + 1) / n) / c->G : c->B
 /* Where thread me's vectors of units begin, and those of the one before it end: in whole blocks, as weights are packed. */
 static inline long units(long width, long me, long n) {{
   const long block = {block};
@@ -288,6 +289,8 @@ long pack_size(const call *c) {{
   return place(c, &p, 0);
 }}
 long vector_reals(void) {{ return V; }}
+/* Reals that the sums over time take. */
+long sum_size(const call *c) {{ return summed_reals(c) + c->threads * panel_reals(c); }}
 
 void forward(const call *c, long keep) {{
   packed parts, *p = &parts;
@@ -338,7 +341,7 @@ void backward(const call *c) {{
     MEET
     backward_slice(c, p, me, n);
     MEET
-    outers(c, p, me, n);
+    outers(c, me, n);
     if (c->want_dx && !at_once(c, n)) inputs(c, p, c->T * c->B * me / n, c->T * c->B * (me + 1) / n);
     restore_zeros(zeros);
   }}

@@ -115,12 +115,20 @@ class Spelling:
         if backward and k in self.back_carried:
             return self.slot("c->back_carry", len(self.back_carried), self.back_carried[k])
         if backward and k in self.slots:
-            return self.slot("at->dz", len(self.slots), self.slots[k])
+            return self.derivative(k)
         return ""
 
     def saving(self, k: int) -> str:
         """Where a node is saved for the backward pass."""
         return self.slot("at->save", len(self.saved), self.saved[k])
+
+    def derivative(self, k: int) -> str:
+        """Where a derivative is kept for the whole sequence.
+
+        Vectors of units lie by themselves, each of all rows of all steps: so sums over time read dz
+        as it stands.
+        """
+        return f"at->dz + ({self.slots[k]} * c->Hp + j) * c->S + row * V"
 
     def operand(self, k: int, *, backward: bool) -> str:
         """Where a node lies that a product multiplies, in the form that products take."""
@@ -134,7 +142,7 @@ class Spelling:
         if k in self.saved:
             return self.saving(k)
         if backward and k in self.slots:
-            return self.slot("at->dz", len(self.slots), self.slots[k])
+            return self.derivative(k)
         raise AssertionError(f"node {k} {node} of {self.plan.traced.name} is not kept")
 
     def weight_row(self, name: str, *, whole: str) -> str:

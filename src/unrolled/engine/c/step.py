@@ -54,6 +54,7 @@ class PhaseWriter:
         skipped = self._skipped()
         keep = ", const int keep" if not self.backward else ""
         body = "\n      ".join(lines)
+        group = "const long group = ((row + 1) * c->G - 1) / c->B;\n    " if "group" in body else ""
         unused = ", (void)keep" if keep else ""
         return f"""
 static inline __attribute__((always_inline)) void {self.name}_rows(
@@ -69,7 +70,7 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
       }}
       continue;
     }}
-    FOR(i, n) {{
+    {group}FOR(i, n) {{
       const long j = (q + i) * V;
       {body}
     }}
@@ -105,21 +106,20 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
             return lines
         derived, lines = plan.derived, []
         if k in spelling.slots:
-            lines.append(
-                f"st({spelling.slot('at->dz', len(spelling.slots), spelling.slots[k])}, {value});"
-            )
+            lines.append(f"st({spelling.derivative(k)}, {value});")
         for s, d in derived.by_state.items():
             if d == k:
                 lines.append(f"st(at->d_{s}_1 + row * {spelling.width(s)} + j, {value});")
         for name, d in derived.by_weight.items():
             if d == k:
-                lines.append(_more(f"c->dw_{name} + row * c->Hp + j", value))
+                lines.append(_more(f"c->dw_{name} + group * c->Hp + j", value))
         for name, d in derived.by_norm.items():
             if d == k:
                 operand = spelling.value(spelling.norm_operand[name], set(), backward=True)
-                lines.append(_more(f"c->d_gain_{name} + row * {self.width} + j",
+                lines.append(_more(f"c->d_gain_{name} + group * {self.width} + j",
                                    f"{value} * ({spelling.seen(name, operand)})"))  # fmt: skip
-                lines.append(_more(f"c->d_shift_{name} + row * {self.width} + j", value))
+                if plan.shifts[name] == name:
+                    lines.append(_more(f"c->d_shift_{name} + group * {self.width} + j", value))
         if k in spelling.back_carried:
             place = spelling.slot(
                 "c->back_carry", len(spelling.back_carried), spelling.back_carried[k]
@@ -137,9 +137,7 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
         for k in self.phase.stores:
             if self.backward:
                 if k in spelling.slots:
-                    lines.append(
-                        f"st({spelling.slot('at->dz', len(spelling.slots), spelling.slots[k])}, all(0));"
-                    )
+                    lines.append(f"st({spelling.derivative(k)}, all(0));")
                 for s, d in plan.derived.by_state.items():
                     if d == k:
                         lines.append(_through(f"d_{s}", spelling.width(s)))
@@ -194,7 +192,7 @@ static inline __attribute__((always_inline)) void {self.name}(
     def _call(self, group: Group, count: int) -> str:
         """The call of the micro-kernel for one group of columns."""
         parts = [
-            f"PART({part.operand}, {part.stride}, {part.size}, {section})"
+            f"PART({part.operand}, {part.stride}, {part.size}, {section}, {part.jump})"
             for part, section in zip(group.parts, group.sections, strict=True)
         ]
         starts, steps = [], []
@@ -238,7 +236,8 @@ static inline __attribute__((always_inline)) void {self.name}(
         size, rows = self.units, []
         for k in self.phase.stores:
             if self.backward and k in spelling.slots:
-                rows.append(self.products.rows_of(k)[0])
+                last = f"at->dz + ({spelling.slots[k]} * c->Hp + {size} / V * V) * c->S"
+                rows.append(f"{last} + b * V + {size} % V - {size}")
             elif not self.backward and k in multiplied and k in spelling.made:
                 rows += [f"at->{s}_1 + b * {spelling.width(s)}" for s in spelling.made[k]]
             elif not self.backward and k in multiplied and k in spelling.saved:

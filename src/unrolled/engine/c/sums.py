@@ -5,6 +5,7 @@ They are written as PyTorch lays parameters out, but for rows of whole vectors.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from ..plan import Plan
 from .spelling import Spelling
@@ -35,21 +36,45 @@ def u_blocks(plan: Plan) -> dict[int, int]:
     return found
 
 
+@dataclass(frozen=True)
+class Run:
+    """Slots of dz that lie side by side and are multiplied with the same operands.
+
+    Args:
+        first, count: the slots.
+        units: how many units each has, in C.
+        operands: numbers of what they are multiplied with.
+        outs: for each slot, for each operand, where the sum goes.
+    """
+
+    first: int
+    count: int
+    units: str
+    operands: tuple[int, ...]
+    outs: tuple[str, ...]
+
+
 class Sums:
     """What is summed after the backward pass over time."""
 
     def __init__(self, plan: Plan, spelling: Spelling):
         self.plan, self.spelling = plan, spelling
 
-    def panels(self) -> str:
-        """How many reals a thread sorts at once."""
-        sizes = " + ".join(f"up({size})" for _, _, size in self._operands()) or "0"
-        return f"""
-static long panel_reals(const call *c) {{
-  (void)c;
-  return (LEFT * V + {sizes}) * BLOCK;
-}}
-"""
+    def _runs(self) -> list[Run]:
+        """All that is summed, slots that can be taken together as one."""
+        projected = {self.spelling.slots[k] for k in self.plan.derived.by_proj.values()}
+        runs: list[Run] = []
+        for slot, products in self._products().items():
+            numbers = tuple(number for number, _ in products)
+            outs = tuple(out for _, out in products)
+            last = runs[-1] if runs else None
+            if slot in projected:
+                runs.append(Run(slot, 1, "c->P", numbers, outs))
+            elif last and last.units == "c->H" and last.operands == numbers:
+                runs[-1] = replace(last, count=last.count + 1, outs=last.outs + outs)
+            else:
+                runs.append(Run(slot, 1, "c->H", numbers, outs))
+        return runs
 
     def _operands(self) -> list[tuple[str, str, str]]:
         """What dz is multiplied with, over the whole sequence: base, distance of rows, size."""
@@ -87,25 +112,26 @@ static long panel_reals(const call *c) {{
 
     def outers(self) -> str:
         """Sums over time and batch: gradients of matrices and biases."""
-        projected = {self.spelling.slots[k] for k in self.plan.derived.by_proj.values()}
-        multiplied = [f"{{{a}, {lda}, {size}}}" for a, lda, size in self._operands()]
-        biases = [f"{{{slot}, {out}}}" for slot, out in self._biases()]
-        products, first = [], [0]
-        for found in self._products().values():
-            products += [f"{{{number}, {out}}}" for number, out in found]
-            first.append(len(products))
-        units = ["c->P" if slot in projected else "c->H" for slot in self._products()]
-        return (
-            _OUTERS.replace("OPERANDS", ", ".join(multiplied) or "{0, 0, 0}")
-            .replace("PRODUCTS", ", ".join(products) or "{0, 0}")
-            .replace("ALL_BIASES", str(len(biases)))
-            .replace("BIASES", ", ".join(biases) or "{0, 0}")
-            .replace("FIRST", ", ".join(map(str, first)))
-            .replace("UNITS", ", ".join(units) or "0")
-            .replace("COUNT", str(len(multiplied)))
-            .replace("SLOTS", str(len(self.plan.slots)))
-            .replace("SUMMED", str(self.plan.summed))
-        )
+        runs, operands = self._runs(), self._operands()
+        lists: dict[str, list[str]] = {"RUNS": [], "USES": [], "OUTS": []}
+        sizes = []
+        for run in runs:
+            place = f"{len(lists['USES'])}, {len(lists['USES']) + len(run.operands)}"
+            lists["RUNS"].append(
+                f"{{{run.first}, {run.count}, {run.units}, {place}, {len(lists['OUTS'])}}}"
+            )
+            lists["USES"] += [str(number) for number in run.operands]
+            lists["OUTS"] += run.outs
+            sizes += [f"{run.count} * up({run.units}) * {operands[o][2]}" for o in run.operands]
+        lists["OPERANDS"] = [f"{{{a}, {lda}, {size}}}" for a, lda, size in operands]
+        lists["BIASES"] = [f"{{{slot}, {out}}}" for slot, out in self._biases()]
+        text = _OUTERS
+        for name, found in lists.items():
+            text = text.replace(f"{name}_COUNT", str(len(found)))
+            empty = "0" if name in ("USES", "OUTS") else "{0}"
+            text = text.replace(name, ", ".join(found) or empty)
+        sorted_ = " + ".join(f"up({size})" for _, _, size in operands) or "0"
+        return text.replace("SUMMED", " + ".join(sizes) or "0").replace("SORTED", sorted_)
 
     def _sequence(self, k: int) -> tuple[str, str, str]:
         """A product's operand over the whole sequence: base, distance of rows, how many units."""
@@ -135,9 +161,8 @@ static void inputs(const call *c, const packed *p, long b0, long b1) {
   memset(c->dx + b0 * up(c->K), 0, (b1 - b0) * up(c->K) * sizeof(kept));
 }
 """
-        count = len(self.plan.slots)
         parts = ", ".join(
-            f"PART(c->dz + (b * {count} + {slots[k]}) * c->Hp, {count} * c->Hp, c->H, 0)"
+            f"PART(c->dz + {slots[k]} * c->Hp * c->S + b * V, V, c->H, 0, c->S * V)"
             for k in by_x.values()
         )
         return f"""
@@ -168,65 +193,118 @@ def _projected(traced, name: str) -> int:
 
 
 _OUTERS = """
-/* For every slot of dz that is summed: out[unit][i] = sum over time and batch of dz[.][slot][unit] * a[.][i] with all
-   that it is multiplied with, and its own sum, which is a bias's gradient; me of n does its units.
-   Both sides are sorted into panels first: rows of dz lie a power of two apart, which a cache does
-   not hold side by side. */
-static void outers(const call *c, const packed *p, long me, long n) {
-  const struct { const kept *a; long lda, size; } operands[] = {OPERANDS};
-  const struct { long operand; real *out; } products[] = {PRODUCTS};
-  const struct { long slot; real *out; } biases[] = {BIASES};
-  const long first_of[] = {FIRST}, units[] = {UNITS};
-  const long rows = c->T * c->B, ldz = SLOTS * c->Hp, count = SUMMED;
-  real *const left = p->panels + me * panel_reals(c), *const right = left + LEFT * V * BLOCK;
-  long all_vectors = 0;
-  FOR(s, count) all_vectors += up(units[s]) / V;
-  const long begin = all_vectors * me / n, end = all_vectors * (me + 1) / n;
-  for (long k0 = 0; k0 < rows || k0 == 0; k0 += EACH * BLOCK) {
-    const long K = least(EACH * BLOCK, rows - k0), W = words(K);
+/* For every slot of dz that is summed: out[unit][i] = sum over time and batch of
+   dz[.][slot][unit] * a[.][i] with all operands a that it is multiplied with, and its own sum,
+   which is a bias's gradient.
+   Slots side by side with the same operands are a run, whose vectors are summed in groups of at
+   most WIDE; threads share the groups. A group's sums lie with units side by side, an operand's
+   values below each other, until they are complete: then they are turned. */
+#define TABLES \\
+  const struct { const kept *a; long lda, size; } operands[] = {OPERANDS}; \\
+  const struct { long slot, count, units, first, end, out; } runs[] = {RUNS}; \\
+  const long uses[] = {USES}; /* of each run, from first to end: numbers of operands */ \\
+  real *const outs[] = {OUTS}; /* of each run from out on: of each slot, of each use */ \\
+  const struct { long slot; real *out; } biases[] = {BIASES}; \\
+  (void)operands, (void)runs, (void)uses, (void)outs, (void)biases
+
+static long summed_reals(const call *c) {
+  (void)c;
+  return SUMMED;
+}
+/* Reals that a thread sorts at once: all operands, and a group where its words have two rows. */
+static long panel_reals(const call *c) {
+  (void)c;
+  return ((EACH > 1 ? WIDE * V : 0) + SORTED) * BLOCK;
+}
+
+/* Add the rows from k0 on of m vectors of run r, from its vector q on. */
+static __attribute__((noinline)) void add_group(const call *c, long r, long q, long m, long k0, const real *right, real *left,
+                      real *out) {
+  TABLES;
+  const long K = least(EACH * BLOCK, c->T * c->B - k0), W = words(K);
+  const kept *const dz = c->dz + (runs[r].slot * c->Hp + q * V) * c->S + k0 * V;
+#ifdef HALF
+  const long ldz = BLOCK * V;
+  const real *const z = left;
+  FOR(i, m) sort_panel(left + i * ldz, dz + i * V * c->S, V, K, V);
+#else
+  const long ldz = V * c->S;
+  const real *const z = dz;
+  (void)left;
+#endif
+  real *const own = c->gb + runs[r].slot * c->Hp + q * V;
+  FOR(i, m) {
+    const v sum = sum_panel(z + i * ldz, W);
+    st(own + i * V, k0 ? ld(own + i * V) + sum : sum);
+  }
+  for (long u = runs[r].first; u < runs[r].end; u++) {
+    const real *a = right;
+    FOR(o, uses[u]) a += up(operands[o].size) * BLOCK;
+    const long size = operands[uses[u]].size;
+    for (long i = 0, rows; i < size; i += rows, out += rows * m * V) {
+      rows = share(least(V - i % V, size - i), MOST_ROWS[m]); /* of one sorted vector */
+      if (!k0) memset(out, 0, rows * m * V * sizeof(real));
+      OUTER[m][rows](W, a + i / V * V * BLOCK + i % V, z, ldz, out, m * V);
+    }
+  }
+}
+
+static __attribute__((noinline)) void turn_group(const call *c, long r, long q, long m, const real *sums) {
+  TABLES;
+  FOR(i, m) {
+    const long padded = up(runs[r].units), slot = (q + i) * V / padded, unit = (q + i) * V % padded;
+    const long uses_of = runs[r].end - runs[r].first, lanes = least(V, runs[r].units - unit);
+    const real *from = sums + i * V;
+    FOR(u, uses_of) {
+      const long size = operands[uses[runs[r].first + u]].size;
+      real *to = outs[runs[r].out + slot * uses_of + u] + unit * up(size);
+      for (long l = 0; l < lanes; l++, to += up(size)) for (long j = 0; j < size; j += V)
+        st(to + j, lifted(from + j * m * V + l, m * V * sizeof(real), size - j));
+      from += size * m * V;
+    }
+    const real *const own = c->gb + runs[r].slot * c->Hp + (q + i) * V;
+    FOR(b, BIASES_COUNT) if (biases[b].slot == runs[r].slot + slot)
+      memcpy(biases[b].out + unit, own, lanes * sizeof(real));
+  }
+}
+
+/* What me of n does of it. */
+static void outers(const call *c, long me, long n) {
+  TABLES;
+  long sizes[RUNS_COUNT + 1] = {0}, vectors = 0, total = 0, most = WIDE;
+  FOR(r, RUNS_COUNT) {
+    for (long u = runs[r].first; u < runs[r].end; u++) sizes[r] += operands[uses[u]].size;
+    vectors += runs[r].count * up(runs[r].units) / V;
+    total += runs[r].count * up(runs[r].units) / V * (sizes[r] + 1);
+  }
+  while (most > 1 && vectors < 2 * most * n) most /= 2;
+  real *const right = c->sums + summed_reals(c) + me * panel_reals(c);
+  real *const left = right + (SORTED) * BLOCK;
+  const long rows = c->T * c->B;
+  long k0 = 0;
+  do { /* without rows once, for zeros */
     real *to = right;
-    FOR(o, COUNT) {
-      sort_panel(to, operands[o].a + k0 * operands[o].lda, operands[o].lda, K, operands[o].size);
+    FOR(o, OPERANDS_COUNT) {
+      sort_panel(to, operands[o].a + k0 * operands[o].lda, operands[o].lda,
+                 least(EACH * BLOCK, rows - k0), operands[o].size);
       to += up(operands[o].size) * BLOCK;
     }
-    long first = 0;
-    FOR(s, count) {
-      const long width = up(units[s]) / V, u0 = (first > begin ? 0 : begin - first) * V;
-      const long u1 = least(units[s], (end - first) * V);
-      const kept *const z = c->dz + k0 * ldz + s * c->Hp;
-      first += width;
-      for (long u = u0; u < u1; u += LEFT * V) {
-        const long wide = least(LEFT * V, u1 - u);
-        sort_panel(left, z + u, ldz, K, wide);
-        for (long i = 0; i < wide; i += V) {
-          real *own = c->gb + s * c->Hp + u + i;
-          const v sum = sum_panel(left + i * BLOCK, W);
-          st(own, k0 ? ld(own) + sum : sum);
+    const int last = k0 + EACH * BLOCK >= rows;
+    real *sums = c->sums;
+    long cost = 0;
+    FOR(r, RUNS_COUNT) {
+      const long count = runs[r].count * up(runs[r].units) / V;
+      for (long q = 0, m; q < count; q += m) {
+        m = block(count - q, most);
+        if (cost * n / total == me) {
+          add_group(c, r, q, m, k0, right, left, sums);
+          if (last) turn_group(c, r, q, m, sums);
         }
-        for (long o = first_of[s]; o < first_of[s + 1]; o++) {
-          const long ldo = up(operands[products[o].operand].size);
-          const real *here = right;
-          FOR(before, products[o].operand) here += up(operands[before].size) * BLOCK;
-          for (long i = 0; i < ldo;) {
-            const long m = block((ldo - i) / V, 4);
-            for (long r = 0, tall; r < wide; r += tall) { /* a tile's rows lie in one vector of z */
-              tall = share(least(V - r % V, wide - r), STRIP);
-              real *out = products[o].out + (u + r) * ldo + i;
-              if (!k0) FOR(l, tall) memset(out + l * ldo, 0, m * V * sizeof(real));
-              OUTER[m][tall](W, left + r / V * V * BLOCK + r % V, here, out, ldo);
-            }
-            here += m * BLOCK * V;
-            i += m * V;
-          }
-        }
+        cost += m * (sizes[r] + 1);
+        sums += m * V * sizes[r];
       }
     }
-  }
-  FOR(b, ALL_BIASES) {
-    long before = 0;
-    FOR(s, biases[b].slot) before += up(units[s]) / V;
-    const long u0 = (before > begin ? 0 : begin - before) * V, u1 = least(c->H, (end - before) * V);
-    for (long u = u0; u < u1; u++) biases[b].out[u] = c->gb[biases[b].slot * c->Hp + u];
-  }
+    k0 += EACH * BLOCK;
+  } while (k0 < rows);
 }
 """

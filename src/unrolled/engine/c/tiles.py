@@ -43,19 +43,23 @@ def tiles(layouts: Iterable[tuple[Layout, int]], registers: int) -> str:
         text.append(_table(layout, shapes))
     largest = ", ".join(str(most_rows(c, registers)) for c in range(1, MOST + 1))
     text.append(f"static const int MOST_ROWS[{MOST + 1}] = {{0, {largest}}};")
-    strip = most_rows(MOST, registers)
-    text.append(f"enum {{ STRIP = {strip} }};")
-    shapes = [(r, n) for n in (1, 2, 4) for r in range(1, strip + 1)]
+    wide = MOST if registers > 16 else MOST // 2  # with few registers, more rows instead
+    text.append(f"enum {{ WIDE = {wide} }};")
+    shapes = [
+        (rows, n) for n in (1, 2, 4) if n <= wide for rows in range(1, most_rows(n, registers) + 1)
+    ]
     text += [_OUTER_TYPE, *(_outer(*shape) for shape in shapes), _lookup("OUTER", "outer", shapes)]
     return "\n".join(text)
 
 
 _TYPES = """
-/* A product's part: rows of an operand, their distance, how many words along k; -1 ends the list. */
+/* A product's part: rows of an operand, their distance, how many words along k, the distance of
+   vectors along k; section -1 ends the list. */
 typedef struct {
   const real *a;
   long lda, K;
   int section;
+  long jump;
 } part;
 /* acc[r*wide + c] = start[c][r*step[c]] + sum over all parts and k of a[r*lda + k] * w[k][c]. */
 typedef void tile_t(const part *p, const real *w, const real *const *start, const long *step, v *acc, long wide);
@@ -82,9 +86,12 @@ def _tile(layout: Layout, rows: int, n: int) -> str:
         sections.append(f"""
   for (; p->section == {section}; p++) {{
     const real *a = p->a;
-    const long K = p->K, lda = p->lda;
-    for (long k = 0; k < K; k++, w += {count * n} * V) {{
+    const long lda = p->lda;
+    for (long left = p->K; left > 0; left -= V / EACH, a += p->jump) {{
+      const long K = least(left, V / EACH);
+      for (long k = 0; k < K; k++, w += {count * n} * V) {{
       {_k_step(rows, columns, "w + {c} * V", "a[{r} * lda + k]")}
+      }}
     }}
   }}""")
     total = width(layout) * n
@@ -101,17 +108,18 @@ static void {table(layout).lower()}_{rows}_{n}(const part *p, const real *w, con
 
 
 _OUTER_TYPE = """
-/* out[r][c] += sum over k of a[k][r] * z[c][k]: panels of BLOCK words, sorted for this. */
-typedef void outer_t(long K, const real *a, const real *z, real *out, long ldo);
+/* out[r][c] += sum over k of a[k][r] * z[c][k]: sorted rows of an operand, vectors of dz `ldz`
+   apart; out is a tile of rows of `ldo`. */
+typedef void outer_t(long K, const real *a, const real *z, long ldz, real *out, long ldo);
 """
 
 
 def _outer(rows: int, columns: int) -> str:
     return f"""
-static void outer_{rows}_{columns}(long K, const real *a, const real *z, real *out, long ldo) {{
+static void outer_{rows}_{columns}(long K, const real *a, const real *z, long ldz, real *out, long ldo) {{
   {_grid(rows, columns, "v s{r}_{c} = ld(out + {r} * ldo + {c} * V);")}
   for (long k = 0; k < K; k++, a += V, z += V) {{
-      {_k_step(rows, range(columns), "z + {c} * BLOCK * V", "a[{r}]")}
+      {_k_step(rows, range(columns), "z + {c} * ldz", "a[{r}]")}
   }}
   {_grid(rows, columns, "st(out + {r} * ldo + {c} * V, s{r}_{c});")}
 }}"""

@@ -1,5 +1,6 @@
-/* A vector of reals and the pointwise functions on it. REAL64 chooses double; the width follows the
-   machine. Every function is the same on every lane, so results do not depend on where a unit lies. */
+/* A vector of reals and the pointwise functions on it. REAL64 chooses double; the width follows
+   the machine. Every function is the same on every lane: results do not depend on where a unit
+   lies. */
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -74,11 +75,18 @@ static inline v fma_(v a, v b, v c) {
 static inline v maximum(v a, v b) { return sel((vi)(a != a) | (vi)(a > b), a, b); }
 static inline v minimum(v a, v b) { return sel((vi)(a != a) | (vi)(a < b), a, b); }
 static inline v positive(v a) { return sel((vi)(a > 0), all(1), all(0)); }
-static inline v prefer(v a, v b) { return sel((vi)(a > b), all(1), sel((vi)(a == b), all((real)0.5), all(0))); }
+static inline v prefer(v a, v b) {
+  return sel((vi)(a > b), all(1), sel((vi)(a == b), all((real)0.5), all(0)));
+}
 static inline v relu(v a) { return sel((vi)(a < 0), all(0), a); }
 static inline v absolute(v a) { return sel((vi)(a < 0), -a, a); }
 
-#define LANES(name, f) static inline v name(v x) { v y; for (long l = 0; l < V; l++) y[l] = f(x[l]); return y; }
+#define LANES(name, f) \
+  static inline v name(v x) { \
+    v y; \
+    for (long l = 0; l < V; l++) y[l] = f(x[l]); \
+    return y; \
+  }
 #ifdef REAL64
 LANES(exp_, exp)
 LANES(log_, log)
