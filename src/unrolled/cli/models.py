@@ -38,6 +38,10 @@ def eval(
     captions: Annotated[
         str | None, typer.Option(metavar="FILE", help="The captions of DATA's images.")
     ] = None,
+    adapt: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", help="Let a language model learn from what it has read."),
+    ] = None,
     which: Which = "best",
     backend: Backend = "auto",
     device: Device = "auto",
@@ -49,6 +53,8 @@ def eval(
     from unrolled.tasks.recipe import Recipe, reload
 
     task = tasks.load(model, which=which, device=device, backend=backend)
+    if adapt is not None and task.name != "language":
+        raise UsageError("--adapt", expected="a language model", got=task.describe())
     stored = checkpoint.read(model).config["run"].get("recipe") or {}
     # who names the other side again means that file as it is, not the parts it was cut into
     own = source is None or (source == stored.get("source") and not (other or captions))
@@ -83,7 +89,12 @@ def eval(
         raise UsageError(
             f"the {chosen} part of {source}", expected="at least 1 example", got="none"
         )
-    metrics = task.evaluate(task.batches(split, 256))
+    if adapt is not None:
+        from unrolled.tasks.adapting import Adapting, adapted
+
+        metrics = {**adapted(task, split, Adapting(adapt)), "adapt": adapt}
+    else:
+        metrics = task.evaluate(task.batches(split, 256))
     if task.name == "language":
         _say_language(task, chosen, split, metrics, as_json)
         return
