@@ -89,15 +89,10 @@ def eval(
         raise UsageError(
             f"the {chosen} part of {source}", expected="at least 1 example", got="none"
         )
-    if adapt is not None:
-        from unrolled.tasks.adapting import Adapting, adapted
-
-        metrics = {**adapted(task, split, Adapting(adapt)), "adapt": adapt}
-    else:
-        metrics = task.evaluate(task.batches(split, 256))
     if task.name == "language":
-        _say_language(task, chosen, split, metrics, as_json)
+        _say_language(task, chosen, split, adapt, as_json)
         return
+    metrics = task.evaluate(task.batches(split, 256))
     if task.name in ("translate", "caption"):
         from unrolled.cli.said import measured
 
@@ -126,12 +121,19 @@ def eval(
     )
 
 
-def _say_language(task: Any, part: str, split: Any, metrics: Any, as_json: bool) -> None:
+def _say_language(task: Any, part: str, split: Any, adapt: float | None, as_json: bool) -> None:
+    if adapt is None:
+        metrics = task.evaluate(task.batches(split, 256))
+        text = "{part}: {what} ({count} tokens)"
+    else:
+        from unrolled.tasks.adapting import Adapting, adapted
+
+        metrics = {**adapted(task, split, Adapting(adapt)), "adapt": adapt}
+        text = "{part}, learning while reading: {what} ({count} tokens)"
     if as_json:
         typer.echo(json.dumps({"part": part, "count": len(split), **metrics}))
         return
-    what = task.summary(metrics)
-    typer.echo(tr("{part}: {what} ({count} tokens)", part=part, what=what, count=len(split)))
+    typer.echo(tr(text, part=tr(part), what=task.summary(metrics), count=len(split)))
 
 
 def predict(
