@@ -98,14 +98,33 @@ def test_values_that_it_cannot_have(options):
         Adapting(**options)
 
 
-def test_a_rate_that_is_too_large(task, data):
-    before = weights_of(task)
+def test_a_model_that_says_no_numbers(task, data):
     with torch.no_grad():
         task.model.head.weight.fill_(math.inf)
-    with pytest.raises(UsageError, match="Lower the rate"):
+    with pytest.raises(UsageError, match="its weights are none"):
         adapted(task, data.test)
-    assert not same(before, task)  # but for what the test has done
     assert torch.isinf(task.model.head.weight).all()
+
+
+def test_frozen_weights_stay(task, data):
+    task.model.recurrent.requires_grad_(False)
+    before = weights_of(task)
+    assert math.isfinite(adapted(task, data.test, Adapting(rate=0.01))["loss"])
+    assert same(before, task)
+    task.model.requires_grad_(False)
+    with pytest.raises(UsageError, match="frozen"):
+        adapted(task, data.test)
+
+
+def test_an_interrupt_leaves_the_model_as_it_was(task, data):
+    before = weights_of(task)
+
+    def told(share):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adapted(task, data.test, Adapting(rate=0.01), told)
+    assert same(before, task)
 
 
 def test_at_the_terminal(tmp_path):

@@ -25,7 +25,8 @@ class Adapting:
     """How a model learns from what it has read.
 
     Args:
-        rate: what a weight moves by where its gradient has its usual size.
+        rate: what a weight moves by where its gradient has its usual size; after a long time
+            without any it may be up to 1 / sqrt(1 - memory) times as much.
         memory: the share that a window leaves of the mean square of the gradients before it.
         window: T, steps between two updates, and of backpropagation.
 
@@ -71,7 +72,8 @@ def adapted(
         As `Language.measured`.
 
     Raises:
-        UsageError: the rate is too large: what the model says is no number any more.
+        UsageError: all weights are frozen, or what the model says is no number: its weights are
+            none, or the rate is too large.
 
     Source: Krause, Kahembwe, Murray, Renals 2018, arXiv:1709.07432. The mean squares that scale the
     gradients are those of the text so far, not of the training text, which need not be at hand.
@@ -87,6 +89,11 @@ def adapted(
     how = how or Adapting()
     model = task.model
     weights = [p for p in model.parameters() if p.requires_grad]
+    if not weights:
+        raise UsageError(
+            "adapt", expected="weights to be learnt", got="a frozen model",
+            fix="model.requires_grad_()",
+        )  # fmt: skip
     before = [p.detach().clone() for p in weights]
     squares = [torch.zeros_like(p) for p in weights]
     device, training = weights[0].device, model.training
@@ -105,9 +112,8 @@ def adapted(
             nats += losses.detach().double().sum().item()
             count += len(losses)
             if not math.isfinite(nats):
-                raise UsageError(
-                    f"adapt={how.rate}", expected="finite losses", got=nats, fix="Lower the rate."
-                )
+                fix = "Lower the rate." if number else "Train the model anew: its weights are none."
+                raise UsageError(f"adapt={how.rate}", expected="finite losses", got=nats, fix=fix)
             seen = how.memory * seen + 1 - how.memory
             _learn(weights, gradients, squares, how, seen)
             if told is not None and number % 50 == 0:
@@ -124,8 +130,9 @@ def adapted(
 def _learn(weights, gradients, squares, how: Adapting, seen: float) -> None:
     """One update; `seen` is what the weights of all squares add up to."""
     for weight, gradient, square in zip(weights, gradients, squares, strict=True):
+        square.mul_(how.memory)
         if gradient is None:  # a cluster of an adaptive softmax that no target fell into
             continue
-        square.mul_(how.memory).addcmul_(gradient, gradient, value=1 - how.memory)
+        square.addcmul_(gradient, gradient, value=1 - how.memory)
         usual = square.div(seen).sqrt_().add_(_DAMPING)
         weight.addcdiv_(gradient, usual, value=-how.rate)
