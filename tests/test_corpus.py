@@ -27,6 +27,14 @@ def test_the_parts_are_the_text_in_its_order(level):
     assert found.train.unknown == 0
 
 
+@pytest.mark.parametrize("level", ["characters", "subwords"])
+def test_what_validates_may_come_first(level):
+    found = corpus_of(RHYME, level=level, test=0.1, valid=100, valid_from="start")
+    assert back(found.valid, found) + back(found.train, found) + back(found.test, found) == RHYME
+    assert found.valid.characters == 100
+    assert found.test.characters == len(RHYME) - int(0.9 * len(RHYME))
+
+
 def test_words_end_each_line_with_a_mark():
     found = corpus_of(RHYME, level="words", test=0, valid=0)
     assert back(found.train, found) == RHYME
@@ -135,6 +143,8 @@ def test_whole_lines_cut_no_word():
         (b"text" * 9, {"vocabulary": 3}, "vocabulary: expected more than 4"),
         (b"text" * 9, {"test": 36}, "test: expected a share below 1, a number below the 36"),
         (b"text" * 9, {"valid": 1.5}, "valid: expected a share below 1"),
+        (b"text" * 9, {"valid_from": "middle"}, "valid_from: expected end or start, got 'middle'"),
+        (b"text" * 9, {"valid": 33, "valid_from": "start"}, "valid: expected a share below 1"),
         (b"text" * 9, {"valid": "none.txt"}, r"none\.txt: expected a file"),
     ],
 )

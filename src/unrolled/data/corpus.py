@@ -1,6 +1,6 @@
 """A text by name or a path of the user's comes in; token numbers in three parts go out.
 
-The parts follow one another in the text: what is learnt from, what validates, what is tested on.
+The parts lie side by side in the text: what is learnt from, what validates, what is tested on.
 Token numbers of a large file lie in the cache as a file of their own, mapped into memory.
 """
 
@@ -29,6 +29,7 @@ from .shelves import cache_folder
 
 Part = float | int | str | Path | None
 IN_MEMORY = 2**26  # characters; the tokens of a longer passage are kept in a file
+_ENDS = ("end", "start")
 _PARTS = {"train": ("train",), "valid": ("valid", "val", "validation", "dev"), "test": ("test",)}
 
 
@@ -95,6 +96,7 @@ def assemble(
     split_at: str = "blanks",
     vocabulary: int = 0,
     valid: Part = None,
+    valid_from: str = "end",
     test: Part = None,
     encoding: str = "utf-8",
     tokenizer: Tokenizer | None = None,
@@ -107,9 +109,11 @@ def assemble(
         level: "characters", "words" (and an end of each line) or "subwords".
         split_at: words are what "blanks" separate, or "words", punctuation apart.
         vocabulary: the most tokens, the four special ones included; 0 is all, or 8,000 subwords.
-        valid: what is cut from the end of the text, before the test part: a fraction of its
-            characters, a number of them, or a path; None is 1/20 where nothing stands apart.
-        test: the same, from the very end; None is 1/10.
+        valid: what is cut from the text to choose weights by: a fraction of its characters, a
+            number of them, or a path; None is 1/20 where nothing stands apart.
+        valid_from: where that is cut: at the "end" of what is learnt from, before the test part,
+            or at its "start", so that what is learnt from reaches up to the test part.
+        test: what is cut from the very end, said as `valid` is; None is 1/10.
         encoding: of a part given by its path.
         tokenizer: that of a trained model, instead of learning one.
 
@@ -117,6 +121,8 @@ def assemble(
         DataError: a text is empty, too short, or not in its encoding.
         UsageError: an option has a value that it cannot have.
     """
+    if valid_from not in _ENDS:
+        raise UsageError("valid_from", expected=" or ".join(_ENDS), got=repr(valid_from))
     passages = dict(passages)
     for part, value, usual in (("test", test, 0.1), ("valid", valid, 0.05)):
         if isinstance(value, str | Path):
@@ -124,9 +130,11 @@ def assemble(
         elif value is not None or part not in passages:
             whole = passages["train"]
             start, end = whole.start, _end(whole)
-            size = _characters(part, usual if value is None else value, whole)
-            passages[part] = whole.part(max(end - size, start), end)
-            passages["train"] = whole.part(start, max(end - size, start))
+            size = min(_characters(part, usual if value is None else value, whole), end - start)
+            at_start = part == "valid" and valid_from == "start"
+            cut = start + size if at_start else end - size
+            pieces = whole.part(start, cut), whole.part(cut, end)
+            passages[part], passages["train"] = pieces if at_start else pieces[::-1]
     if tokenizer is None:
         tokenizer = _learnt(passages["train"], level, split_at, vocabulary)
     train, held_out = numbered(passages["train"], tokenizer), numbered(passages["valid"], tokenizer)

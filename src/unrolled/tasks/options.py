@@ -86,6 +86,7 @@ TEXT: dict[str, Any] = {
     "split_at": "blanks",
     "vocabulary": 0,
     "valid": None,
+    "valid_from": "end",
     "test": None,
     "encoding": "utf-8",
 }
