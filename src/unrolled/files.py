@@ -9,6 +9,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,47 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         ModelError: the disk is full, the folder cannot be written to.
     """
-    staged = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(staged, "wb") as file:
+        with whole(path) as there, open(there, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(staged, path)
         sync_folder(path.parent)
     except OSError as error:
-        staged.unlink(missing_ok=True)
         raise ModelError(
             f"{path} cannot be written", got=error.strerror or error, fix="Free space or --out."
         ) from None
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write what is then at `path`, all or nothing; a device is written as it stands.
+
+    Raises:
+        OSError: the disk is full, the folder cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "a.txt")
+        ...     with whole(path) as there:
+        ...         _ = there.write_text("all of it")
+        ...         path.exists()
+        ...     path.read_text()
+        False
+        'all of it'
+    """
+    end = path.resolve()
+    stands = end.exists() and not end.is_file()
+    there = end if stands else end.with_name(f".{end.name}.{os.getpid()}.tmp")
+    try:
+        yield there
+        if not stands:
+            os.replace(there, end)
+    finally:
+        if not stands:
+            with suppress(OSError):
+                there.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

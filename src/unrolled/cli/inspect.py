@@ -95,7 +95,7 @@ def inspect(
     gates do, and which units remember longest.
     """
     from unrolled import tasks
-    from unrolled.cli import finding, looked
+    from unrolled.cli import finding, looked, reading
     from unrolled.cli.outputs import file_to_write
     from unrolled.inspect import save_arrays, save_table
     from unrolled.tasks.following import followable, following
@@ -111,11 +111,12 @@ def inspect(
     most = {"count": count or (2000 if find else 16),
             "length": length or (100_000 if find else 2000)}  # fmt: skip
     if sources:
-        inputs, ids, tags = looked.read(task, sources, resize=resize, **most)
+        given = reading.read(task, sources, resize=resize, **most)
     else:
-        inputs, ids, tags = looked.own(task, model, part or "test", data_dir=data_dir, **most)
+        given = reading.own(task, model, part or "test", data_dir=data_dir, **most)
     if only is not None:
-        inputs, ids, tags = looked.sifted(inputs, ids, tags, only)
+        given = reading.sifted(given, only)
+    inputs, ids, tags = given
     found = None
     if find is not None:
         followable(task)

@@ -1,180 +1,19 @@
-"""A task and what a user typed come in; what the inspector looks at goes out, and what is said of
-it: parts of an answer, and what was expected of each token or word.
+"""What the inspector found comes in; what is said of it goes out: parts of an answer, and what was
+expected of each token or word.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import typer
 
-from unrolled.errors import DataError, UsageError
+from unrolled.errors import UsageError
 from unrolled.inspect.attribution import METHODS, Attribution, StepByStep
 from unrolled.inspect.shade import for_terminal, width
 from unrolled.messages import tr
 
 SHOWN = 10  # steps that are named
 MOST_STEPS = 1000  # beyond them a report integrates and occludes nothing
-
-
-def read(
-    task: Any, sources: list[str], *, resize: bool, count: int, length: int
-) -> tuple[Any, list[str], list[list[str]] | None]:
-    """The first examples of all inputs, their names, and of columns the tags that stand there.
-
-    A model that reads text takes files, or the text itself; a tagger takes columns or lines.
-
-    Raises:
-        DataError: a file is missing or broken.
-        UsageError: there is nothing in it.
-    """
-    from unrolled.cli.said import images
-    from unrolled.data.parallel import read_sentences
-
-    rows: list[Any] = []
-    ids: list[str] = []
-    tags: list[list[str]] | None = None
-    for source in sources:
-        if not source or (task.name != "language" and not source.strip()):
-            raise UsageError("INPUT", expected="a file or some text", got="an empty text")
-        some: Any
-        if task.name == "language":
-            text = _text(source)
-            some, names = [_cut(task, text, length)], [_named(source)]
-        elif task.name == "translate":
-            lines = read_sentences(Path(source).expanduser()) if _is_file(source) else [source]
-            some = [line for line in lines if line.strip()]
-            names = [f"{_named(source)}:{k + 1}" for k in range(len(some))]
-        elif task.name == "caption":
-            shown = images(task, source)
-            some, names = shown.inputs, list(shown.ids)
-        elif task.name == "tag":
-            part = _sentences(source)
-            some = [words[:length] for words in part.words]
-            names = [f"{_named(source)}:{k + 1}" for k in range(len(some))]
-            if part.tags is not None:
-                tags = [*(tags or []), *(row[:length] for row in part.tags)]
-        else:
-            some, names = _examples(task, source, resize)
-        rows += list(some)[: count - len(rows)]
-        ids += names[: count - len(ids)]
-    if not rows:
-        raise UsageError("INPUT", expected="something to look at", got="nothing")
-    return rows, ids, tags if tags is not None and len(tags) >= len(rows) else None
-
-
-def own(
-    task: Any, model: str, part: str, *, data_dir: str | None, count: int, length: int
-) -> tuple[Any, list[str], list[list[str]] | None]:
-    """The same of a part of the data that a model was made from.
-
-    Raises:
-        UsageError: the model names no data, or there is no such part.
-        DataError: the data cannot be had.
-    """
-    from unrolled import checkpoint
-    from unrolled.tasks.recipe import Recipe, reload
-
-    stored = checkpoint.read(model).config["run"].get("recipe") or {}
-    if not stored.get("source"):
-        raise UsageError("INPUT", expected="something to look at", got="nothing")
-    recipe = Recipe.from_json(stored["options"])
-    dataset = reload(stored["source"], recipe, task, data_dir=data_dir or stored.get("data_dir"))
-    split = getattr(dataset, part)
-    if not len(split):
-        raise UsageError(f"the {part} part", expected="at least 1 example", got="none")
-    if task.name == "language":
-        return [task.decode(split.ids[:length].tolist())], [part], None
-    some = split.take(range(min(count, len(split))))
-    ids = [f"{part}:{k}" for k in range(len(some))]
-    if task.name == "tag":
-        return some.words, ids, some.tags
-    return some.inputs, ids, None
-
-
-def sifted(inputs: Any, ids: list[str], tags: Any, only: str) -> tuple[Any, list[str], Any]:
-    """Those of some texts in which an expression is found.
-
-    Raises:
-        UsageError: it is no expression, or found in none.
-    """
-    import re
-
-    try:
-        kept = [
-            k for k, row in enumerate(inputs)
-            if re.search(only, row if isinstance(row, str) else " ".join(map(str, row)))
-        ]  # fmt: skip
-    except re.error as error:
-        raise UsageError("--only", expected="a regular expression", got=str(error)) from None
-    if not kept:
-        raise UsageError("--only", expected="an expression that is found somewhere", got=only)
-    chosen = [inputs[k] for k in kept]
-    return chosen, [ids[k] for k in kept], None if tags is None else [tags[k] for k in kept]
-
-
-def _examples(task: Any, source: str, resize: bool) -> tuple[Any, list[str]]:
-    from unrolled.data import read_inputs
-
-    preparation = getattr(task, "preparation", None)
-    if preparation is None:
-        raise UsageError("inspect", expected="classify, language or tag", got=repr(task.name))
-    if task.reads_texts and not _is_file(source):
-        return [source], [_named(source)]
-    return read_inputs(source, preparation, resize=resize)
-
-
-def _is_file(source: str) -> bool:
-    """Whether a file is meant: what has no blank and an ending is no text that is worth looking at.
-
-    Raises:
-        DataError: it is not there.
-    """
-    path = Path(source).expanduser()
-    try:
-        there = path.is_file()
-    except OSError:  # a text that is too long for a name
-        return False
-    if not there and " " not in source and 0 < len(path.suffix) <= 7 and path.stem:
-        raise DataError(
-            source, expected="a file or a text", got="nothing there", fix="Check the path."
-        )
-    return there
-
-
-def _text(source: str) -> str:
-    from unrolled.data.passages import of_file
-
-    if not _is_file(source):
-        return source.replace("\\n", "\n")  # typed at a shell, "\n" is the way to end a line
-    text = "".join(of_file(Path(source).expanduser(), "utf-8"))
-    if not text:
-        raise DataError(source, expected="some text", got="an empty file")
-    return text
-
-
-def _cut(task: Any, text: str, length: int) -> str:
-    """The start of a text, about so many tokens of it."""
-    return text[:length] if task.tokenizer.level == "characters" else text[: 4 * length]
-
-
-def _sentences(source: str) -> Any:
-    from unrolled.data.sentences import Tagged, read_lines, read_rows_of
-
-    if not _is_file(source):
-        return Tagged([list(words) for words in read_lines(source)])
-    path = Path(source).expanduser()
-    try:
-        return read_rows_of(path).sentences()
-    except DataError:
-        if path.suffix != ".txt":
-            raise
-        return Tagged([list(words) for words in read_lines(_text(source))])
-
-
-def _named(source: str) -> str:
-    word = Path(source).name if "/" in source else source
-    return word if len(word) <= 24 else word[:23] + "…"
 
 
 def colours() -> bool:

@@ -1,13 +1,13 @@
 """`unrolled eval`, `predict`, `import`: a trained model comes in, or a checkpoint of PyTorch."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from unrolled.cli.asked import Asked, Measured
+from unrolled.cli.outputs import file_to_write
 from unrolled.errors import UsageError
-from unrolled.messages import tr
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model directory.")]
 Backend = Annotated[str, typer.Option(help="auto, torch, c or reference.")]
@@ -49,11 +49,12 @@ def eval(
 ) -> None:
     """Measure a trained model on its test data, or yours."""
     from unrolled import checkpoint, tasks
-    from unrolled.history import plain
+    from unrolled.cli.fronts import FRONTS, front_of
     from unrolled.tasks.recipe import Recipe, reload
 
     task = tasks.load(model, which=which, device=device, backend=backend)
-    if adapt is not None and task.name != "language":
+    front = front_of(task)
+    if adapt is not None and not front.adapts:
         raise UsageError("--adapt", expected="a language model", got=task.describe())
     stored = checkpoint.read(model).config["run"].get("recipe") or {}
     # who names the other side again means that file as it is, not the parts it was cut into
@@ -69,11 +70,11 @@ def eval(
         # a file is all measured on; a dataset by name, or a folder, may have a test part
         changes |= {"valid": 0, "by": None, "group": None}
         changes |= {"test": 0} if Path(source).expanduser().is_file() else {}
-    pairs = {"other": ("translate", other), "captions": ("caption", captions)}
-    for name, (of, given) in pairs.items():
-        if task.name == of and not own:
+    for name, given in {"other": other, "captions": captions}.items():
+        if front.beside == name and not own:
             changes[name] = given
         elif given is not None:
+            (of,) = (task for task, one in FRONTS.items() if one.beside == name)
             raise UsageError(
                 f"--{name}", expected=f"data of one's own and a model of {of}", got=given
             )
@@ -89,51 +90,7 @@ def eval(
         raise UsageError(
             f"the {chosen} part of {source}", expected="at least 1 example", got="none"
         )
-    if task.name == "language":
-        _say_language(task, chosen, split, adapt, as_json)
-        return
-    metrics = task.evaluate(task.batches(split, 256))
-    if task.name in ("translate", "caption"):
-        from unrolled.cli.said import measured
-
-        measured(task, chosen, len(split), metrics, as_json)
-        return
-    rows = metrics.get("per_class") or metrics.get("per_value")
-    if as_json:
-        whole = {"part": chosen, "count": len(split), **plain(metrics), "per_label": rows}
-        if "confusion" in metrics:
-            whole["confusion"] = metrics["confusion"].tolist()
-        typer.echo(json.dumps(whole, ensure_ascii=False))
-        return
-    columns = list(next(iter(rows.values())))
-    width = max(8, *map(len, rows)) + 2
-    typer.echo(" " * width + "".join(f"{name:>11}" for name in columns))
-    for name, row in rows.items():
-        cells = (f"{v:>11}" if isinstance(v, int) else f"{v:>11.4f}" for v in row.values())
-        typer.echo(f"{name:<{width}}" + "".join(cells))
-    typer.echo(
-        tr(
-            "{part}: {what} ({count} examples)",
-            part=tr(chosen),
-            what=task.summary(metrics),
-            count=len(split),
-        )
-    )
-
-
-def _say_language(task: Any, part: str, split: Any, adapt: float | None, as_json: bool) -> None:
-    if adapt is None:
-        metrics = task.evaluate(task.batches(split, 256))
-        text = "{part}: {what} ({count} tokens)"
-    else:
-        from unrolled.tasks.adapting import Adapting, adapted
-
-        metrics = {**adapted(task, split, Adapting(adapt)), "adapt": adapt}
-        text = "{part}, learning while reading: {what} ({count} tokens)"
-    if as_json:
-        typer.echo(json.dumps({"part": part, "count": len(split), **metrics}))
-        return
-    typer.echo(tr(text, part=tr(part), what=task.summary(metrics), count=len(split)))
+    front.measure(task, Measured(chosen, split, as_json, adapt))
 
 
 def predict(
@@ -200,96 +157,48 @@ def predict(
     a captioner says what images show.
     """
     from unrolled import tasks
-    from unrolled.cli import scored
-    from unrolled.cli.outputs import file_to_write
-    from unrolled.data import read_inputs
+    from unrolled.cli.fronts import front_of
 
     file_to_write("--out", out)
     file_to_write("--attention", attention, ".png")
     file_to_write("--state", state)
     task = tasks.load(model, which=which, device=device, backend=backend)
+    front = front_of(task)
     if prompt is not None:
-        _prompted(task, source, prompt)
-    if task.name == "language":
-        from unrolled.cli.sample import sample as write_on
-
-        write_on(
-            task,
-            source,
-            prompt=prompt,
-            length=length,
-            stop=stop,
-            seed=seed,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            state=state,
-            interactive=interactive,
-            encoding=encoding,
-            as_json=as_json,
-        )
-        return
-    if task.name in ("translate", "caption"):
-        from unrolled.cli.said import chosen, describe, say
-
-        how = chosen(beams, best, sample, (temperature, top_k, top_p), seed)
-        shown: Any = {"out": out, "as_json": as_json, "attention": attention}
-        if task.name == "caption":
-            describe(task, source, how, **shown)
-            return
-        say(task, source, how, prompt=prompt, interactive=interactive, encoding=encoding, **shown)
-        return
-    if task.name == "tag":
-        from unrolled.cli.tags import tag
-
-        tag(task, source, prompt=prompt, out=out, interactive=interactive, encoding=encoding)
-        return
-    if interactive or prompt is not None or source in (None, "-"):
-        from unrolled.cli import typed
-
-        typed.answer(task, prompt=prompt, interactive=interactive, every=all_classes)
-        return
-    assert source is not None
-    inputs, ids = read_inputs(
-        source,
-        task.preparation,
-        features=features,
-        label=label,
-        id=id,
-        time=time,
+        if source is not None:
+            raise UsageError("INPUT", expected="a file or --prompt", got="both")
+        if not task.reads_texts:
+            raise UsageError("--prompt", expected="a model that reads texts", got=task.describe())
+        if not front.reads_blanks and not prompt.strip():
+            raise UsageError("--prompt", expected="some text", got="nothing")
+    asked = Asked(
+        source=source,
+        prompt=prompt,
+        interactive=interactive,
         encoding=encoding,
-        resize=resize,
-        invert=invert,
-        text=text,
+        out=out,
+        as_json=as_json,
+        every=all_classes,
+        reading={
+            "features": features,
+            "label": label,
+            "id": id,
+            "time": time,
+            "text": text,
+            "resize": resize,
+            "invert": invert,
+        },
+        length=length,
+        stop=stop,
+        seed=seed,
+        taste={"temperature": temperature, "top_k": top_k, "top_p": top_p},
+        beams=beams,
+        best=best,
+        sample=sample,
+        attention=attention,
+        state=state,
     )
-    guess = task.predict(inputs)
-    answers = scored.answers(task, guess, every=all_classes)
-    if out is not None:
-        texts = task.reads_texts
-        count = scored.write(out, source, ids, answers, id=id, encoding=encoding, texts=texts)
-        typer.echo(tr("{count} rows scored", count=count))
-        typer.echo(out)
-        return
-    rows = [{"id": name, **answer} for name, answer in zip(ids, answers, strict=True)]
-    if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False))
-        return
-    for row in rows:
-        typer.echo("\t".join(scored.shown(value) for value in row.values()))
-
-
-def _prompted(task: Any, source: str | None, prompt: str) -> None:
-    """Refuse a prompt that is none, beside an input, or that the task cannot read.
-
-    Raises:
-        UsageError: it is.
-    """
-    if source is not None:
-        raise UsageError("INPUT", expected="a file or --prompt", got="both")
-    if not task.reads_texts:
-        raise UsageError("--prompt", expected="a model that reads texts", got=task.describe())
-    if task.name != "language" and not prompt.strip():
-        raise UsageError("--prompt", expected="some text", got="nothing")
+    front.answer(task, asked)
 
 
 def import_(

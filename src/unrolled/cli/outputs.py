@@ -6,7 +6,8 @@ written into a folder that is there, under a name whose ending says what it hold
 
 from pathlib import Path
 
-from unrolled.errors import UsageError
+from unrolled.errors import DataError, UsageError
+from unrolled.files import whole
 
 
 def file_to_write(option: str, path: str | Path | None, *endings: str) -> Path | None:
@@ -40,3 +41,20 @@ def file_to_write(option: str, path: str | Path | None, *endings: str) -> Path |
             fix=f"Make it: mkdir -p {found.parent}",
         )  # fmt: skip
     return found
+
+
+def write_out(out: str, text: str) -> None:
+    """Write what `--out` asks for, all of it or nothing.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    path = Path(out).expanduser()
+    try:
+        # A byte order mark would be for one spreadsheet alone; plain UTF-8 is read everywhere.
+        with whole(path) as there:
+            there.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise DataError(
+            f"{out} cannot be written", got=error.strerror, fix="Choose another file with --out."
+        ) from None

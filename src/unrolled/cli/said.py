@@ -9,86 +9,60 @@ from typing import Any
 import typer
 
 from unrolled.cli import standard
+from unrolled.cli.asked import Asked, Measured
+from unrolled.cli.outputs import write_out
 from unrolled.errors import DataError, UsageError
 from unrolled.messages import tr
 
 
-def say(
-    task: Any,
-    source: str | None,
-    how: dict[str, Any],
-    *,
-    prompt: str | None,
-    out: str | None,
-    interactive: bool,
-    encoding: str,
-    as_json: bool,
-    attention: str | None,
-) -> None:
+def answered(task: Any, asked: Asked) -> None:
     """Translate the lines of a file, of standard input, or one text.
 
-    Args:
-        task: that reads texts and says texts.
-        source: a text with a sentence a line, or "-" or None for standard input.
-        how: options of `predict`, see `chosen`.
-        prompt: one sentence, instead.
-        out: where to write what is said, a line each; JSON lines where it ends in .jsonl.
-        interactive: answer each line as it is typed.
-        encoding: of the file.
-        as_json: JSON lines, with scores.
-        attention: where to draw what the first sentence's best translation looked at.
+    `--out` gets what is said, a line each, or JSON lines where it ends in .jsonl; `--attention` a
+    picture of what the first sentence's best translation looked at.
 
     Raises:
         UsageError: options that cannot go together.
         DataError: a file cannot be read or written.
     """
-    if interactive:
+    how = chosen(asked)
+    if asked.interactive:
         _converse(task, how)
         return
-    lines = [prompt] if prompt is not None else _lines(source, encoding)
+    lines = _lines(asked.source, asked.encoding) if asked.prompt is None else [asked.prompt]
     filled = [line for line in lines if line.strip()]
     if not filled:
-        raise DataError(source or "the input", expected="some text", got="nothing")
+        raise DataError(asked.source or "the input", expected="some text", got="nothing")
     found = iter(task.predict(filled, **how))
     rows = [(line, next(found) if line.strip() else []) for line in lines]
-    if attention is not None:
+    if asked.attention is not None:
         first = next(said for _, said in rows if said)[0]
-        draw(first.looked, first.read, first.pieces, attention)
-    told(rows, out, as_json)
+        draw(first.looked, first.read, first.pieces, asked.attention)
+    told(rows, asked.out, asked.as_json)
 
 
-def describe(
-    task: Any,
-    source: str | None,
-    how: dict[str, Any],
-    *,
-    out: str | None,
-    as_json: bool,
-    attention: str | None,
-) -> None:
-    """Say what images show.
+def described(task: Any, asked: Asked) -> None:
+    """Say what images show: those of a file, a folder or a tar, or features of images.
 
-    Args:
-        task: that reads images, or features of them.
-        source: an image, a folder, a tar, or features as .npy or .safetensors.
-        how, out, as_json: as for `say`; names stand before what is said of them.
-        attention: where to draw, on the first image, what each word looked at.
+    Names stand before what is said of them; `--attention` draws, on the first image, what each word
+    looked at.
 
     Raises:
         UsageError: there is no input, or options cannot go together.
         DataError: an image cannot be read, or a file written.
     """
+    how, source = chosen(asked), asked.source
     if source is None:
         raise UsageError("INPUT", expected="an image, a folder or a tar", got="nothing")
     shape, found = task.model.shape, images(task, source)
     rows = list(zip(found.ids, task.predict(found.inputs, **how), strict=True))
-    if attention is not None:
+    if asked.attention is not None:
         first = rows[0][1][0]
         if first.looked is None or len(shape) == 2:
-            draw(first.looked, first.read, first.pieces, attention)
+            draw(first.looked, first.read, first.pieces, asked.attention)
         else:
-            _draw_on(found.inputs[0], first, task.model.grid, attention)
-    told(rows, out, as_json, named=True)
+            _draw_on(found.inputs[0], first, task.model.grid, asked.attention)
+    told(rows, asked.out, asked.as_json, named=True)
 
 
 def images(task: Any, source: str) -> Any:
@@ -104,9 +78,7 @@ def images(task: Any, source: str) -> Any:
     return read_pictures(Path(source).expanduser(), size=size, colour=colour)
 
 
-def chosen(
-    beams: int | None, best: int, sample: bool, taste: tuple[float, int, float], seed: int
-) -> dict[str, Any]:
+def chosen(asked: Asked) -> dict[str, Any]:
     """Options of `predict` from those of the command line.
 
     Raises:
@@ -114,11 +86,11 @@ def chosen(
     """
     from unrolled.tasks.sampling import Taste
 
-    if not sample:
-        return {"beams": beams, "best": best}
-    if beams is not None:
+    if not asked.sample:
+        return {"beams": asked.beams, "best": asked.best}
+    if asked.beams is not None:
         raise UsageError("--beams", expected="a search, or --sample", got="both")
-    return {"best": best, "taste": Taste(*taste), "seed": seed}
+    return {"best": asked.best, "taste": Taste(**asked.taste), "seed": asked.seed}
 
 
 def told(
@@ -144,14 +116,7 @@ def told(
         for line in lines:
             typer.echo(line)
         return
-    try:
-        Path(out).expanduser().write_text(
-            "".join(f"{line}\n" for line in lines), encoding="utf-8", newline=""
-        )
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written", got=error.strerror, fix="Choose another file with --out."
-        ) from None
+    write_out(out, "".join(f"{line}\n" for line in lines))
     typer.echo(out)
 
 
@@ -188,17 +153,18 @@ def _draw_on(image: Any, said: Any, grid: tuple[int, int], path: str) -> None:
     typer.echo(tr("picture: {path}", path=path), err=True)
 
 
-def measured(task: Any, part: str, count: int, metrics: Any, as_json: bool) -> None:
+def measured(task: Any, what: Measured) -> None:
     """Say what a task that says things was measured at, and how that was counted."""
     from unrolled.history import plain
 
+    metrics, count = task.evaluate(task.batches(what.split, 256)), len(what.split)
     signature = metrics.get("signature")
-    if as_json:
-        whole = {"part": part, "count": count, **plain(metrics), "signature": signature}
+    if what.as_json:
+        whole = {"part": what.part, "count": count, **plain(metrics), "signature": signature}
         typer.echo(json.dumps(whole, ensure_ascii=False))
         return
-    what = task.summary(metrics)
-    typer.echo(tr("{part}: {what} ({count} examples)", part=tr(part), what=what, count=count))
+    told = task.summary(metrics)
+    typer.echo(tr("{part}: {what} ({count} examples)", part=tr(what.part), what=told, count=count))
     if signature:
         typer.echo(f"sacreBLEU {signature}")
 

@@ -8,26 +8,29 @@ from typing import Any
 import typer
 
 from unrolled.cli import standard
+from unrolled.cli.asked import Asked, Measured
 from unrolled.errors import DataError, UsageError
 from unrolled.messages import tr
 
 
-def sample(
-    task: Any,
-    source: str | None,
-    *,
-    prompt: str | None,
-    length: int,
-    stop: str | None,
-    seed: int,
-    temperature: float,
-    top_k: int,
-    top_p: float,
-    state: str | None,
-    interactive: bool,
-    encoding: str,
-    as_json: bool,
-) -> None:
+def measured(task: Any, what: Measured) -> None:
+    """Say how well a text was told in advance, by a model that stands still or one that learns."""
+    if what.adapt is None:
+        metrics = task.evaluate(task.batches(what.split, 256))
+        text = "{part}: {what} ({count} tokens)"
+    else:
+        from unrolled.tasks.adapting import Adapting, adapted
+
+        metrics = {**adapted(task, what.split, Adapting(what.adapt)), "adapt": what.adapt}
+        text = "{part}, learning while reading: {what} ({count} tokens)"
+    count = len(what.split)
+    if what.as_json:
+        typer.echo(json.dumps({"part": what.part, "count": count, **metrics}))
+        return
+    typer.echo(tr(text, part=tr(what.part), what=task.summary(metrics), count=count))
+
+
+def answered(task: Any, asked: Asked) -> None:
     """Write on from a prompt: the words of --prompt, the text of a file, or of "-".
 
     Raises:
@@ -35,27 +38,28 @@ def sample(
         DataError: the prompt's file cannot be read.
         ModelError: the state is of another model.
     """
-    writer = task.writer(seed, temperature=temperature, top_k=top_k, top_p=top_p)
+    source, state, stop = asked.source, asked.state, asked.stop
+    writer = task.writer(asked.seed, **asked.taste)
     if state is not None and Path(state).exists():
         writer.load(state)
-    first = prompt if source is None else _read(source, encoding)
+    first = asked.prompt if source is None else _read(source, asked.encoding)
     # typed at a shell, "\n" is the way to write a line's end
     stop = None if stop is None else stop.replace("\\n", "\n")
-    if interactive:
-        _converse(writer, first, length, stop)
+    if asked.interactive:
+        _converse(writer, first, asked.length, stop)
     else:
         text = (first or "").replace("\\n", "\n") if source is None else first or ""
         writer.read(text)
         pieces = []
-        if not as_json:
+        if not asked.as_json:
             typer.echo(text, nl=False)
-        for piece in writer.write(length, stop):
+        for piece in writer.write(asked.length, stop):
             pieces.append(piece)
-            if not as_json:
+            if not asked.as_json:
                 typer.echo(piece, nl=False)
                 sys.stdout.flush()
-        if as_json:
-            row = {"prompt": text, "text": "".join(pieces), "seed": seed}
+        if asked.as_json:
+            row = {"prompt": text, "text": "".join(pieces), "seed": asked.seed}
             typer.echo(json.dumps(row, ensure_ascii=False))
         else:
             typer.echo()

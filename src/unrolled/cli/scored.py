@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unrolled.errors import DataError
+from unrolled.cli.outputs import write_out
 
 Row = dict[str, Any]
 
@@ -72,14 +72,7 @@ def write(
         text, count = _beside(path, ids, rows, id, encoding, texts)
     else:
         text, count = _alone(ids, rows), len(rows)
-    try:
-        # A byte order mark would be for one spreadsheet alone; plain UTF-8 is read everywhere.
-        with open(Path(out).expanduser(), "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written", got=error.strerror, fix="Choose another file with --out."
-        ) from None
+    write_out(out, text)
     return count
 
 

@@ -9,51 +9,41 @@ from typing import Any
 import typer
 
 from unrolled.cli import standard
+from unrolled.cli.asked import Asked
+from unrolled.cli.outputs import write_out
 from unrolled.errors import DataError
 from unrolled.messages import tr
 
 
-def tag(
-    task: Any,
-    source: str | None,
-    *,
-    prompt: str | None,
-    out: str | None,
-    interactive: bool,
-    encoding: str,
-) -> None:
+def answered(task: Any, asked: Asked) -> None:
     """Tag the lines of standard input, of a text, or the words of a file of columns.
 
-    Args:
-        task: the tagger.
-        source: a file of columns (CoNLL, CoNLL-U), a text with a sentence a line (.txt of one
-            column too), or "-" or None for standard input.
-        prompt: one text, instead.
-        out: where to write the user's columns with one more, or the JSON lines.
-        interactive: answer each line as it is typed.
-        encoding: of the file.
+    A source is a file of columns (CoNLL, CoNLL-U), a text with a sentence a line (.txt of one
+    column too), or "-" or None for standard input. `--out` gets the user's columns with one more,
+    or JSON lines.
 
     Raises:
         DataError: a file cannot be read or written.
     """
     from unrolled.data.sentences import read_lines, read_rows_of
 
-    if interactive:
+    source, out = asked.source, asked.out
+    if asked.interactive:
         _converse(task)
         return
-    if prompt is not None:
-        _told(_answers(task, read_lines(prompt)), out)
+    if asked.prompt is not None:
+        _told(_answers(task, read_lines(asked.prompt)), out)
         return
     if source in (None, "-"):
         _told(_answers(task, read_lines(standard.whole())), out)
         return
     path = Path(str(source)).expanduser()
     try:
-        rows = read_rows_of(path, encoding=encoding)
+        rows = read_rows_of(path, encoding=asked.encoding)
     except DataError:
         if path.suffix != ".txt":
             raise
-        text = _text(path, encoding)
+        text = _text(path, asked.encoding)
         _told(_answers(task, read_lines(text)), out)
         return
     words = rows.sentences().words
@@ -66,7 +56,7 @@ def tag(
     for numbers, tags in zip(rows.groups(), names, strict=True):
         for number, name in zip(numbers, tags, strict=True):
             lines[number] = f"{lines[number]}{mark}{name}"
-    _write(out, "\n".join(lines))
+    write_out(out, "\n".join(lines))
     typer.echo(tr("{count} sentences tagged", count=len(words)))
     typer.echo(out)
 
@@ -86,7 +76,7 @@ def _told(rows: Sequence[dict[str, Any]], out: str | None) -> None:
         for line in lines:
             typer.echo(line)
         return
-    _write(out, "".join(f"{line}\n" for line in lines))
+    write_out(out, "".join(f"{line}\n" for line in lines))
     typer.echo(out)
 
 
@@ -109,12 +99,3 @@ def _text(path: Path, encoding: str) -> str:
     from unrolled.data.table import decoded
 
     return decoded(path, content(path).data, encoding)
-
-
-def _write(out: str, text: str) -> None:
-    try:
-        Path(out).expanduser().write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written", got=error.strerror, fix="Choose another file with --out."
-        ) from None

@@ -2,16 +2,16 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BytesIO
 from itertools import chain
-from os import getpid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
+from ..files import whole
 from .traces import Trace
 
 
@@ -31,9 +31,9 @@ def save_arrays(trace: Trace, path: str | Path) -> Path:
         ...         arrays["l0.z"].shape
         (2, 5, 4)
     """
-    whole = BytesIO()
-    np.savez_compressed(whole, **trace.arrays())  # type: ignore[arg-type]  # names, not allow_pickle
-    return written(Path(path).expanduser(), whole.getvalue())
+    packed = BytesIO()
+    np.savez_compressed(packed, **trace.arrays())  # type: ignore[arg-type]  # names, not allow_pickle
+    return written(Path(path).expanduser(), packed.getvalue())
 
 
 def save_table(trace: Trace, path: str | Path, *, units: bool = False) -> Path:
@@ -55,7 +55,11 @@ def save_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> Path:
     path = Path(path).expanduser()
     rows = iter(rows)
     first = next(rows, {})
-    with _whole(path) as there, open(there, "w", encoding="utf-8-sig", newline="") as file:
+    with (
+        _refusing(path),
+        whole(path) as there,
+        open(there, "w", encoding="utf-8-sig", newline="") as file,
+    ):
         table = csv.DictWriter(file, list(first), lineterminator="\n")
         table.writeheader()
         table.writerows(chain([first], rows) if first else rows)
@@ -68,29 +72,18 @@ def written(path: Path, content: bytes) -> Path:
     Raises:
         DataError: the file cannot be written.
     """
-    with _whole(path) as there:
+    with _refusing(path), whole(path) as there:
         there.write_bytes(content)
     return path
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Where to write what is then at `path`, all or nothing; a device is written as it stands."""
-    end = path.resolve()
-    there = end if end.exists() and not end.is_file() else end.with_name(f".{end.name}.{getpid()}")
+def _refusing(path: Path) -> Iterator[None]:
     try:
-        yield there
-        if there != end:
-            there.replace(end)
+        yield
     except OSError as error:
-        raise _refused(path, error) from None
-    finally:
-        if there != end:
-            with suppress(OSError):
-                there.unlink()
-
-
-def _refused(path: Path, error: OSError) -> DataError:
-    return DataError(
-        f"{path} cannot be written", got=error.strerror or str(error), fix="Choose another file."
-    )
+        raise DataError(
+            f"{path} cannot be written",
+            got=error.strerror or str(error),
+            fix="Choose another file.",
+        ) from None
