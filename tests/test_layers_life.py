@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from near import assert_near, assert_same_bits
 from unrolled.cells import Cell, find, names, sigmoid, tanh
-from unrolled.engine import bound, gradients
+from unrolled.engine import bound, gradients, room
 from unrolled.engine.pool import Pool
 from unrolled.layers import GRU, LSTM, Recurrent, RecurrentCell
 
@@ -183,7 +183,7 @@ def test_a_layer_on_the_meta_device_has_shapes_and_no_values():
 def test_inference_mode_and_no_grad(backend, monkeypatch):
     layer, x = made("lstm", backend=backend), torch.randn(2, 5, 3, **DOUBLE)
     fresh = Pool()  # all that it holds is made in inference mode
-    for module in (bound, gradients):
+    for module in (bound, gradients, room):
         monkeypatch.setattr(module, "POOL", fresh)
     with torch.inference_mode():
         inside = layer(x)[0].clone()

@@ -5,6 +5,7 @@ a pointer into a piece none.
 """
 
 import ctypes
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,9 +14,8 @@ from torch.nn import functional as F
 from . import forks
 from .call import Call
 from .native import Kernel
-from .pool import Pool, shaped
+from .room import POOL, Places, Room, Shapes
 
-POOL = Pool()
 # Threads share the units of a step, not the rows of the batch, where U has more bytes than this,
 # too many for the cache of one core, and each has at most so many rows: U is read less often then.
 LARGE, LARGE_ROWS = 3 << 19, 12
@@ -27,21 +27,87 @@ ALONE = 1 << 19
 GROUPS, GROUP_ROWS = 24, 2
 FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
 MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tensors of `flat`
-LINE = 64  # bytes of a cache line, where each buffer begins
-Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+class Sizes(NamedTuple):
+    """What of a call its form depends on; for names see the C struct, and `bind`."""
+
+    steps: int
+    batch: int
+    features: int
+    units: int
+    projected: int
+    reverse: bool
+    threads: int
+    keep: bool
+    apart: bool
+
+
+class Form:
+    """What a call's sizes alone decide: worked out once, then copied and pointed into memory.
+
+    Args:
+        found: the compiled cell.
+        traced: the cell, options of the layer included.
+        sizes: of the call.
+    """
+
+    def __init__(self, found: Kernel, traced, sizes: Sizes):
+        layout, real, kept = found.layout, found.real, found.kept
+        steps, batch, features, units, projected, reverse, threads, keep, apart = sizes
+        wide, narrow = found.padded(units), found.padded(projected)
+        self.widths = {s: (projected, narrow) if traced.widths[s] == "P" else (units, wide)
+                       for s in traced.states}  # fmt: skip
+        s = self.struct = found.structure()
+        # two halves make a word
+        s.ldx = features + (features % 2 if kept != real else 0)
+        s.T, s.B, s.K, s.H, s.P, s.Hp, s.Pp = steps, batch, features, units, projected, wide, narrow
+        s.G = _groups(batch) if layout["by_weight"] or layout["by_norm"] else max(1, batch)
+        s.reverse, s.threads = int(reverse), threads
+        s.split = int(_shares_units(traced, found, batch, units, projected, threads))
+        first = traced.states[0]
+        # of one step both places are the sequence, in either direction
+        self.whole = {name: keep or steps == 1 or name == first for name in traced.states}
+        for name in traced.states:
+            setattr(s, f"ring_{name}", steps + 1 if self.whole[name] else 2)
+        times = steps if keep else 1
+        sequences: Shapes = {
+            f"s_{name}": ((steps + 1 if self.whole[name] else 2, batch, self.widths[name][1]), kept)
+            for name in traced.states
+        }
+        saved: Shapes = {
+            "save": ((times, batch, layout["saved"], wide), kept),
+            "statistics": ((times, batch, len(layout["norms"]), 2), real),
+        }
+        inside: Shapes = {
+            "carry": ((batch, layout["carried"], wide), real),
+            "pack": ((found.library.pack_size(ctypes.byref(s)),), real),
+        }
+        if layout["x_columns"] and batch < FEW_ROWS * threads and steps > 1:
+            inside["xw"] = ((steps, batch, layout["x_columns"], wide), real)
+        if kept != real:
+            rings = {name: ((2, batch, self.widths[name][1]), real) for name in traced.states}
+            inside |= {f"r_{name}": shape for name, shape in rings.items()}
+        # The sequence of the first state is the output, which others hold.
+        alone = {*sequences, *saved} if apart else {f"s_{first}"}
+        inside |= {name: v for name, v in {**sequences, **saved}.items() if name not in alone}
+        self.alone = {name: v for name, v in {**sequences, **saved}.items() if name in alone}
+        self.sequences = tuple(sequences)
+        self.places = Places(inside, real)
+        self.backward: Places | None = None  # of the backward pass, once there was one
 
 
 class Bound:
     """One call's C struct, with the tensors that keep its memory alive."""
 
-    def __init__(self, found: Kernel):
-        self.struct = found.structure()
+    def __init__(self, form: Form):
+        self.form, self.widths = form, form.widths
+        self.struct = type(form.struct).from_buffer_copy(form.struct)
         self.held: list[Tensor | Room] = []
         self.sequences: dict[str, Tensor] = {}
         self.rings: dict[str, Tensor] = {}
         self.recorded: dict[str, Tensor] = {}
         self.saved: dict[str, Tensor] = {}
-        self.widths: dict[str, tuple[int, int]] = {}
 
     def set(self, name: str, value: Tensor | None) -> None:
         if value is not None:
@@ -71,45 +137,6 @@ class Bound:
         return [self.rings[name]] if name in self.rings else []
 
 
-class Room:
-    """Buffers in one piece of memory.
-
-    Args:
-        shapes: name → shape and dtype.
-        dtype: of the piece, as the pool knows it.
-    """
-
-    def __init__(self, shapes: Shapes, dtype: torch.dtype):
-        self._places: dict[str, tuple[int, int]] = {}
-        self._shapes, at = shapes, 0
-        for name, (shape, kind) in shapes.items():
-            size = kind.itemsize
-            for n in shape:
-                size *= n
-            self._places[name] = at, size
-            at += -(-size // LINE) * LINE
-        self.memory = POOL.take(at // dtype.itemsize, dtype=dtype)
-
-    def point(self, struct: ctypes.Structure) -> None:
-        """Let the struct's fields of these names point here."""
-        base = self.memory.data_ptr()
-        for name, (at, _) in self._places.items():
-            setattr(struct, name, base + at)
-
-    def zero(self, before: str) -> None:
-        """Fill the buffers before this one with 0."""
-        self.memory[: self._places[before][0] // self.memory.itemsize].zero_()
-
-    def tensor(self, name: str) -> Tensor:
-        """One of the buffers."""
-        at, size = self._places[name]
-        shape, kind = self._shapes[name]
-        if kind is self.memory.dtype:
-            return shaped(self.memory, shape, at // kind.itemsize)
-        piece = self.memory[at // self.memory.itemsize : -(-(at + size) // self.memory.itemsize)]
-        return piece.view(kind)[: size // kind.itemsize].view(shape)
-
-
 def bind(
     found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool, apart: bool = False
 ) -> Bound:
@@ -131,77 +158,43 @@ def bind(
     )
     assert x is not None  # there is always an input, if of no features
     steps, batch, features = x.shape
-    states = tensors[6 : 6 + len(traced.states)]
     units, projected = sizes(traced, call, tensors)
-    bound = Bound(found)
-    wide, narrow = found.padded(units), found.padded(projected)
-    widths = bound.widths = {s: (projected, narrow) if traced.widths[s] == "P" else (units, wide)
-              for s in traced.states}  # fmt: skip
-    s = bound.struct
-    if found.kept != found.real and features % 2:
-        x = F.pad(x, (0, 1))  # two values make a word
-    s.T, s.B, s.K, s.ldx, s.H, s.P = steps, batch, features, x.shape[2], units, projected
-    s.Hp, s.Pp = wide, narrow
-    s.G = _groups(batch) if layout["by_weight"] or layout["by_norm"] else max(1, batch)
-    s.reverse, s.threads = int(call.reverse), _threads(steps * batch * units)
-    s.split = int(_shares_units(traced, found, batch, units, projected, s.threads))
+    threads = _threads(steps * batch * units)
+    of = Sizes(steps, batch, features, units, projected, call.reverse, threads, keep, apart)
+    form = found.once(of, lambda: Form(found, traced, of))
+    bound = Bound(form)
     if lengths is not None:
         bound.set("lengths", lengths.contiguous())
+    if form.struct.ldx != features:
+        x = F.pad(x, (0, 1))
     for name, value in (("x", x), ("x_weight", x_weight), ("x_bias", x_bias),
                         ("u_weight", u_weight), ("u_bias", u_bias),
                         ("proj_weight", projs)):  # fmt: skip
         bound.set(name, value)
-    _bind_small(bound, traced, tensors, widths, (wide, narrow))
-    # of one step both places are the sequence, in either direction
-    whole = {name: keep or steps == 1 or name == traced.states[0] for name in traced.states}
-    for name in traced.states:
-        setattr(s, f"ring_{name}", steps + 1 if whole[name] else 2)
-    times = steps if keep else 1
-    sequences: Shapes = {
-        f"s_{name}": ((steps + 1 if whole[name] else 2, batch, widths[name][1]), kept)
-        for name in traced.states
-    }
-    saved: Shapes = {
-        "save": ((times, batch, layout["saved"], wide), kept),
-        "statistics": ((times, batch, len(layout["norms"]), 2), real),
-    }
-    inside: Shapes = {
-        "carry": ((batch, layout["carried"], wide), real),
-        "pack": ((found.library.pack_size(bound.pointer()),), real),
-    }
-    if layout["x_columns"] and batch < FEW_ROWS * s.threads and steps > 1:
-        inside["xw"] = ((steps, batch, layout["x_columns"], wide), real)
-    if kept != real:
-        inside |= {f"r_{name}": ((2, batch, widths[name][1]), real) for name in traced.states}
-    # The sequence of the first state is the output, which others hold.
-    alone = {*sequences, *saved} if apart else {f"s_{traced.states[0]}"}
-    inside |= {name: v for name, v in {**sequences, **saved}.items() if name not in alone}
-    room = Room(inside, real)
+    full = form.struct.Hp, form.struct.Pp
+    _bind_small(bound, traced, tensors, form.widths, full)
+    room = Room(form.places)
     bound.held.append(room)
-    room.point(s)
-    for name, (shape, dtype) in {**sequences, **saved}.items():
-        if name in alone:
-            value = POOL.take(*shape, dtype=dtype)
-            bound.set(name, value)
-        elif name in sequences:
-            value = room.tensor(name)
-        else:
-            continue
-        if name in sequences:
-            bound.sequences[name.removeprefix("s_")] = value
-        else:
+    room.point(bound.struct)
+    for name, (shape, dtype) in form.alone.items():
+        value = POOL.take(*shape, dtype=dtype)
+        bound.set(name, value)
+        if name not in form.sequences:
             bound.saved[name] = value
-    if kept != real:
-        bound.rings = {name: room.tensor(f"r_{name}") for name in traced.states}
-    for name, first in zip(traced.states, states, strict=True):
-        bound.start(name, steps if call.reverse and whole[name] else 0, first)
+        else:
+            bound.sequences[name.removeprefix("s_")] = value
+    for name, first in zip(traced.states, tensors[6:], strict=False):
+        if name not in bound.sequences:
+            bound.sequences[name] = room.tensor(f"s_{name}")
+        if kept != real:
+            bound.rings[name] = room.tensor(f"r_{name}")
+        bound.start(name, steps if call.reverse and form.whole[name] else 0, first)
     for name, letter in layout["observed"].items():
-        width, full = (projected, narrow) if letter == "P" else (units, wide)
-        buffer = POOL.take(steps, batch, full, dtype=kept)
+        buffer = POOL.take(steps, batch, full[letter == "P"], dtype=kept)
         if lengths is not None:
             buffer.zero_()
         bound.set(f"o_{name}", buffer)
-        bound.recorded[name] = buffer[..., :width]
+        bound.recorded[name] = buffer[..., : projected if letter == "P" else units]
     return bound
 
 

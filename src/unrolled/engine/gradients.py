@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import BackendError
-from .bound import POOL, Room, Shapes
+from .bound import Bound
+from .native import Kernel
+from .room import POOL, Places, Room, Shapes
 from .sequence import grad_order
 
 TWICE = BackendError(
@@ -31,7 +33,7 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
     steps, batch, features = struct.T, struct.B, struct.K
     wide, narrow, units, projected = struct.Hp, struct.Pp, struct.H, struct.P
     real, kept = found.real, found.kept
-    count, slots = len(traced.states), len(layout["slots"])
+    count = len(traced.states)
     d_output, d_finals, d_records = grads[0], grads[1 : 1 + count], grads[1 + count :]
     held: list[Tensor] = []
 
@@ -58,24 +60,10 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
             continue
         full = narrow if layout["observed"][name] == "P" else wide
         bind(f"q_{name}", arriving(d, full).contiguous())
-    zeroed: Shapes = {f"a_{s}": ((2, batch, full), real) for s, (_, full) in widths.items()}
-    zeroed |= {f"dw_{name}": ((struct.G, wide), real) for name in layout["by_weight"]}
-    for name, letter in layout["norms"].items():
-        full = narrow if letter == "P" else wide
-        zeroed |= {f"d_{part}_{name}": ((struct.G, full), real) for part in ("gain", "shift")}
-    struct.S = rows = steps * batch | 1  # odd, so that vectors of dz do not share places in caches
-    lanes = found.lanes
-    room = Room(
-        {
-            **zeroed,
-            "dz": ((slots, wide // lanes, rows, lanes), kept),
-            "back_carry": ((batch, layout["back_carried"], wide), real),
-            "back_statistics": ((batch, layout["norm_backs"], 2), real),
-            "gb": ((slots, wide), real),
-            "sums": ((found.library.sum_size(bound.pointer()),), real),
-        },
-        real,
-    )
+    struct.S = steps * batch | 1  # odd, so that vectors of dz do not share places in caches
+    if bound.form.backward is None:
+        bound.form.backward = _places(bound, found)
+    room = Room(bound.form.backward)
     room.zero(before="dz")
     room.point(struct)
     for s, d in zip(traced.states, d_finals, strict=True):
@@ -137,3 +125,23 @@ def gradients(ctx, grads: tuple) -> tuple[Tensor | None, ...]:
             if ctx.shapes[m] is not None:
                 result[m] = room.tensor(f"d_{part}")[:, :width].sum(0)
     return tuple(result)
+
+
+def _places(bound: Bound, found: Kernel) -> Places:
+    """Where the buffers of a backward pass lie, those that begin as 0 before `dz`."""
+    struct, layout, real = bound.struct, found.layout, found.real
+    wide, narrow, lanes = struct.Hp, struct.Pp, found.lanes
+    shapes: Shapes = {f"a_{s}": ((2, struct.B, n), real) for s, (_, n) in bound.widths.items()}
+    shapes |= {f"dw_{name}": ((struct.G, wide), real) for name in layout["by_weight"]}
+    for name, letter in layout["norms"].items():
+        full = narrow if letter == "P" else wide
+        shapes |= {f"d_{part}_{name}": ((struct.G, full), real) for part in ("gain", "shift")}
+    slots = len(layout["slots"])
+    shapes |= {
+        "dz": ((slots, wide // lanes, struct.S, lanes), found.kept),
+        "back_carry": ((struct.B, layout["back_carried"], wide), real),
+        "back_statistics": ((struct.B, layout["norm_backs"], 2), real),
+        "gb": ((slots, wide), real),
+        "sums": ((found.library.sum_size(bound.pointer()),), real),
+    }
+    return Places(shapes, real)

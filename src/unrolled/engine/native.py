@@ -8,6 +8,7 @@ import ctypes
 import functools
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from ..errors import BackendError
 from . import build, cache, compiler, forks
 from .precision import WIDER
 from .traced import Traced, node_widths
+
+MOST_FORMS = 512  # a few KB each
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Kernel:
         layout: how many values are saved and carried, and what is differentiated by what.
         real, kept: dtypes of what is computed, and of what is multiplied and saved.
         lanes: reals in a vector: units are padded to a multiple of it.
+        forms: what calls of the same sizes have in common, by their sizes.
     """
 
     library: Any
@@ -39,10 +43,20 @@ class Kernel:
     kept: torch.dtype
     lanes: int = 0
     buffers: tuple[str, ...] = field(default=())
+    forms: dict[Any, Any] = field(default_factory=dict)
 
     def padded(self, n: int) -> int:
         """Units with their padding."""
         return -(-n // self.lanes) * self.lanes
+
+    def once(self, sizes: Any, make: Callable[[], Any]) -> Any:
+        """What calls of these sizes have in common, made at the first of them."""
+        form = self.forms.get(sizes)
+        if form is None:
+            if len(self.forms) >= MOST_FORMS:  # sentences of all lengths: begin anew
+                self.forms.clear()
+            form = self.forms[sizes] = make()
+        return form
 
 
 Found = tuple[Path, dict[str, Any]]  # a library and its layout

@@ -74,17 +74,22 @@ class Pool:
             held[:] = kept
 
 
-def shaped(memory: Tensor, shape: tuple[int, ...], first: int = 0) -> Tensor:
-    """A contiguous tensor of this shape, from element `first` of the storage of `memory` on.
+def shaped(memory: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A contiguous tensor of this shape, from the first element of `memory` on.
 
     One call of PyTorch where slicing and viewing are two: a call costs as much as a small step's
     arithmetic.
     """
-    strides, stride = [], 1
+    return memory.as_strided(shape, strides(shape), 0)
+
+
+def strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Of a contiguous tensor of this shape."""
+    found, stride = [], 1
     for n in reversed(shape):
-        strides.append(stride)
+        found.append(stride)
         stride *= n
-    return memory.as_strided(shape, strides[::-1], first)
+    return tuple(found[::-1])
 
 
 def _rounded(size: int) -> int:

@@ -13,7 +13,6 @@ import torch
 
 from unrolled.data import windows
 from unrolled.data.corpus import Text
-from unrolled.data.windows import IGNORED
 from unrolled.errors import UsageError
 from unrolled.tasks.language import Language, States
 
@@ -104,9 +103,7 @@ def adapted(
         for number, window in enumerate(windows.evaluation(text.ids, 1, how.window)):
             window = task.move(window, device)
             with torch.enable_grad():
-                output, after = model(window.inputs, state or None)
-                counted = window.targets != IGNORED
-                losses = model.losses(output[counted], window.targets[counted])
+                losses, after = task.losses(window, state)
                 gradients = torch.autograd.grad(losses.mean(), weights, allow_unused=True)
             state = {name: value.detach() for name, value in after.items()}
             nats += losses.detach().double().sum().item()

@@ -248,15 +248,25 @@ class Language:
         state: States = {}
         for window in parts:
             window = self.move(window, device)
-            output, state = self.model(window.inputs, self._before(window, state))
-            counted = window.targets != IGNORED
-            if bool(counted.any()):
-                losses = self.model.losses(output[counted], window.targets[counted])
-                nats += losses.double().sum().item()
-                count += len(losses)
+            losses, state = self.losses(window, state)
+            nats += losses.double().sum().item()
+            count += len(losses)
         self.model.train(training)
         text = parts.text if isinstance(parts, Reading) else None
         return self.measured(nats, count, text)
+
+    def losses(self, window: Window, state: States) -> tuple[Tensor, States]:
+        """Nats (N) of the N tokens of a window that count, and the state behind it.
+
+        Args:
+            window: on the model's device.
+            state: behind the window before; empty before the first.
+        """
+        output, state = self.model(window.inputs, self._before(window, state))
+        counted = window.targets != IGNORED
+        if not bool(counted.any()):
+            return output.new_zeros(0), state
+        return self.model.losses(output[counted], window.targets[counted]), state
 
     def measured(self, nats: float, count: int, text: Text | None) -> dict[str, Any]:
         """Nats of `count` tokens as rates.
