@@ -39,8 +39,9 @@ def inside(cells):
     class Apart:
         """A room whose buffers lie apart, so that what is read beyond one of them is seen."""
 
-        def __init__(self, shapes, dtype):
-            self.parts = {n: torch.empty(shape, dtype=kind) for n, (shape, kind) in shapes.items()}
+        def __init__(self, places):
+            shapes = places.shapes.items()
+            self.parts = {n: torch.empty(shape, dtype=kind) for n, (shape, kind) in shapes}
 
         def point(self, struct):
             for name, part in self.parts.items():

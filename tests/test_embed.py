@@ -11,6 +11,7 @@ from unrolled import tasks
 from unrolled.data import load, load_text
 from unrolled.data.lines import Lines, load_lines, texts_of
 from unrolled.errors import DataError, ModelError, UsageError
+from unrolled.tasks import word2vec_runs
 from unrolled.tasks.embed import Embed
 from unrolled.tasks.word2vec import Options, without_common, words_of
 from unrolled.text import read_vectors
@@ -82,6 +83,27 @@ def test_whitening_makes_what_is_left_alike_in_size_and_keeps_the_whole():
     np.testing.assert_allclose(
         half / half[0], np.sqrt(np.linalg.svd(plain)[1][:3] / np.linalg.svd(plain)[1][0])
     )
+
+
+def test_runs_lie_side_by_side_each_as_if_it_were_alone():
+    how = {"embedding": 6, "epochs": 3, "least": 2}
+    both = Embed.learn(texts(), runs=2, seed=4, **how)
+    first, second = (Embed.learn(texts(), seed=seed, **how) for seed in (4, 5))
+    assert both.vectors.size == both.options.width == 12
+    expected = np.concatenate([first.vectors.values, second.vectors.values], 1)
+    assert np.array_equal(both.vectors.values, expected)
+    assert [row["run"] for row in both.epochs] == [1, 1, 1, 2, 2, 2]
+
+
+def test_what_goes_wrong_in_a_run_is_heard(monkeypatch):
+    def broken(corpus, options, run, told):
+        if run == 1:
+            raise MemoryError
+        return np.zeros((len(corpus.counts), options.embedding)), []
+
+    monkeypatch.setattr(word2vec_runs, "_learnt", broken)
+    with pytest.raises(MemoryError):
+        Embed.learn(texts(), runs=2, least=2)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ class Sizes(NamedTuple):
     projected: int
     reverse: bool
     threads: int
+    split: bool
     keep: bool
     apart: bool
 
@@ -54,7 +55,7 @@ class Form:
 
     def __init__(self, found: Kernel, traced, sizes: Sizes):
         layout, real, kept = found.layout, found.real, found.kept
-        steps, batch, features, units, projected, reverse, threads, keep, apart = sizes
+        steps, batch, features, units, projected, reverse, threads, split, keep, apart = sizes
         wide, narrow = found.padded(units), found.padded(projected)
         self.widths = {s: (projected, narrow) if traced.widths[s] == "P" else (units, wide)
                        for s in traced.states}  # fmt: skip
@@ -63,8 +64,7 @@ class Form:
         s.ldx = features + (features % 2 if kept != real else 0)
         s.T, s.B, s.K, s.H, s.P, s.Hp, s.Pp = steps, batch, features, units, projected, wide, narrow
         s.G = _groups(batch) if layout["by_weight"] or layout["by_norm"] else max(1, batch)
-        s.reverse, s.threads = int(reverse), threads
-        s.split = int(_shares_units(traced, found, batch, units, projected, threads))
+        s.reverse, s.threads, s.split = int(reverse), threads, int(split)
         first = traced.states[0]
         # of one step both places are the sequence, in either direction
         self.whole = {name: keep or steps == 1 or name == first for name in traced.states}
@@ -160,7 +160,8 @@ def bind(
     steps, batch, features = x.shape
     units, projected = sizes(traced, call, tensors)
     threads = _threads(steps * batch * units)
-    of = Sizes(steps, batch, features, units, projected, call.reverse, threads, keep, apart)
+    split = _shares_units(traced, found, batch, units, projected, threads)
+    of = Sizes(steps, batch, features, units, projected, call.reverse, threads, split, keep, apart)
     form = found.once(of, lambda: Form(found, traced, of))
     bound = Bound(form)
     if lengths is not None:

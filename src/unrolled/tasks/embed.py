@@ -119,7 +119,7 @@ class Embed:
             method=self.options.method,
             window=self.options.window,
             words=f"{len(self.labels):,}",
-            width=self.options.embedding,
+            width=self.options.width,
         )
 
     def summary(self) -> str:

@@ -6,7 +6,6 @@ may be larger than memory.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import time
 from collections import Counter
@@ -23,6 +22,8 @@ from unrolled.messages import tr
 from unrolled.text.tokenizer import FORMS, normalised
 from unrolled.text.words import SPLITS, split
 
+from .word2vec_runs import Corpus, gensim, side_by_side
+
 METHODS = ("skip-gram", "cbow")
 OUTPUTS = ("input", "mean")
 _LONGEST = 200  # letters of a word: a longer one is a piece of a file that is no text
@@ -34,7 +35,9 @@ class Options:
 
     Args:
         method: "skip-gram" (each word says its neighbours) or "cbow" (the neighbours say the word).
-        embedding: E, numbers a word.
+        embedding: numbers a word of one run.
+        runs: learn this many times, from other first vectors each time, and lay what comes out side
+            by side: E = runs · embedding numbers a word. Runs go on at the same time.
         window: words on each side that are neighbours, at most: each time a number up to it is
             drawn.
         negative: words drawn against each true one.
@@ -56,9 +59,9 @@ class Options:
             Bullinaria and Levy 2012, doi:10.3758/s13428-011-0183-8).
         epochs: passes over the texts.
         lr: learning rate at the start; it falls to almost 0.
-        seed: of the first vectors and all draws.
-        threads: that learn at once. With one, a seed gives the same bits every time; several write
-            over each other, and no two runs are alike.
+        seed: of the first vectors and all draws; each further run has the next.
+        threads: of each run, that learn at once. With one, a seed gives the same bits every time;
+            several write over each other, and no two runs are alike.
 
     Raises:
         UsageError: a value that it cannot have.
@@ -71,6 +74,7 @@ class Options:
 
     method: str = "skip-gram"
     embedding: int = 100
+    runs: int = 1
     window: int = 5
     negative: int = 5
     exponent: float = 0.75
@@ -96,7 +100,7 @@ class Options:
         ):  # fmt: skip
             if getattr(self, name) not in known:
                 raise UsageError(name, expected=" or ".join(known), got=repr(getattr(self, name)))
-        for name in ("embedding", "window", "negative", "least", "epochs", "threads"):
+        for name in ("embedding", "runs", "window", "negative", "least", "epochs", "threads"):
             _whole(name, getattr(self, name), 1)
         for name in ("vocabulary", "components", "seed"):
             _whole(name, getattr(self, name), 0)
@@ -116,11 +120,16 @@ class Options:
                     name, expected="0 without centred", got=getattr(self, name),
                     fix="Say centred=true too.",
                 )  # fmt: skip
-        if self.components >= self.embedding:
+        if self.components >= self.width:
             raise UsageError(
-                "components", expected=f"fewer than the {self.embedding} numbers a word",
+                "components", expected=f"fewer than the {self.width} numbers a word",
                 got=self.components,
             )  # fmt: skip
+
+    @property
+    def width(self) -> int:
+        """E, numbers a word."""
+        return self.runs * self.embedding
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -172,45 +181,22 @@ def learn(
         UsageError: gensim is not installed.
     """
     told = told or (lambda share, what: None)
-    model_class = _gensim()
+    gensim()  # where it is not installed, that is said before the texts are read
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="unrolled-") as folder:
         path = Path(folder, "words.txt")
         counts, texts = _write(path, lines, options, told)
         kept = _kept(counts, options, lines.name)
         total, read = sum(counts.values()), time.monotonic() - began
-        rows: list[dict[str, Any]] = []
-        model = model_class(
-            vector_size=options.embedding,
-            sg=int(options.method == "skip-gram"),
-            window=options.window,
-            negative=options.negative,
-            ns_exponent=options.exponent,
-            sample=options.sample,
-            min_count=1,
-            alpha=options.lr,
-            seed=options.seed,
-            workers=options.threads,
-        )
-        model.follow(rows, options.epochs, told)
-        model.build_vocab_from_freq(kept, corpus_count=texts)
-        model.train(
-            corpus_file=str(path),
-            total_examples=texts,
-            total_words=total,
-            epochs=options.epochs,
-            report_delay=0.5,
-        )
-    values = model.wv.vectors
-    if options.output == "mean":
-        values = (values + model.syn1neg) / 2
+        text = Corpus(path, kept, texts, total)
+        values, rows = side_by_side(text, options, told)
     if not np.isfinite(values).all():
         raise UsageError(
             "the vectors", expected="finite numbers", got="others", fix="Lower the rate: --lr"
         )
     if options.centred:
         values = without_common(values, options.components, options.whitened)
-    words = list(model.wv.index_to_key)
+    words = list(kept)
     facts = {
         "texts": texts,
         "running_words": total,
@@ -294,54 +280,6 @@ def _kept(counts: Counter[str], options: Options, name: str) -> dict[str, int]:
     if options.vocabulary:
         frequent = dict(list(frequent.items())[: max(options.vocabulary, 2)])
     return frequent
-
-
-def _gensim() -> Any:
-    """gensim's Word2Vec, which says how far it is."""
-    try:
-        from gensim.models import Word2Vec
-    except ImportError:
-        raise UsageError(
-            "word vectors",
-            expected="the package gensim",
-            got="none installed",
-            fix="pip install 'unrolled[words]'",
-        ) from None
-    logging.getLogger("gensim").setLevel(logging.ERROR)
-
-    class Following(Word2Vec):
-        """Word2Vec whose progress and epochs are heard of."""
-
-        def follow(self, rows: list[dict[str, Any]], epochs: int, told: Callable) -> None:
-            """Say progress to `told`, and add a row for each epoch."""
-            self._rows, self._epochs, self._told = rows, epochs, told
-
-        def _log_progress(  # what gensim calls twice a second
-            self, job_queue, progress_queue, cur_epoch, example_count, total_examples,
-            raw_word_count, total_words, trained_word_count, elapsed,
-        ):  # fmt: skip
-            share = (cur_epoch + min(raw_word_count / total_words, 1)) / self._epochs
-            said = tr(
-                "epoch {epoch}/{epochs}, {rate} words/s",
-                epoch=cur_epoch + 1,
-                epochs=self._epochs,
-                rate=f"{raw_word_count / max(elapsed, 1e-9):,.0f}",
-            )
-            self._told(share, said)
-
-        def _log_epoch_end(
-            self, cur_epoch, example_count, total_examples, raw_word_count, total_words,
-            trained_word_count, elapsed, is_corpus_file_mode,
-        ):  # fmt: skip
-            row = {
-                "epoch": cur_epoch + 1,
-                "words": int(raw_word_count),
-                "trained_words": int(trained_word_count),
-                "seconds": round(elapsed, 3),
-            }
-            self._rows.append(row)
-
-    return Following
 
 
 def _whole(name: str, value: object, least: int) -> None:

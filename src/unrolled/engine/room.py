@@ -1,0 +1,62 @@
+"""Shapes of buffers come in; one piece of memory that holds them all goes out."""
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from .pool import Pool, strides
+
+POOL = Pool()
+LINE = 64  # bytes of a cache line, where each buffer begins
+Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+class Places:
+    """Where buffers lie in a piece of memory.
+
+    Args:
+        shapes: name → shape and dtype.
+        dtype: of the piece, as the pool knows it.
+    """
+
+    def __init__(self, shapes: Shapes, dtype: torch.dtype):
+        self.dtype, self.shapes = dtype, shapes
+        self.strides = {name: strides(shape) for name, (shape, _) in shapes.items()}
+        self.bytes: dict[str, tuple[int, int]] = {}  # first, and how many
+        at = 0
+        for name, (shape, kind) in shapes.items():
+            size = kind.itemsize
+            for n in shape:
+                size *= n
+            self.bytes[name] = at, size
+            at += -(-size // LINE) * LINE
+        self.size = at // dtype.itemsize
+
+
+class Room:
+    """Buffers in one piece of memory of the pool, held by this object."""
+
+    def __init__(self, places: Places):
+        self._places = places
+        self.memory = POOL.take(places.size, dtype=places.dtype)
+
+    def point(self, struct: ctypes.Structure) -> None:
+        """Let the struct's fields of these names point here."""
+        base = self.memory.data_ptr()
+        for name, (at, _) in self._places.bytes.items():
+            setattr(struct, name, base + at)
+
+    def zero(self, before: str) -> None:
+        """Fill the buffers before this one with 0."""
+        self.memory[: self._places.bytes[before][0] // self.memory.itemsize].zero_()
+
+    def tensor(self, name: str) -> Tensor:
+        """One of the buffers."""
+        at, size = self._places.bytes[name]
+        shape, kind = self._places.shapes[name]
+        own = self._places.dtype
+        if kind is own:
+            return self.memory.as_strided(shape, self._places.strides[name], at // kind.itemsize)
+        piece = self.memory[at // own.itemsize : -(-(at + size) // own.itemsize)]
+        return piece.view(kind)[: size // kind.itemsize].view(shape)
