@@ -86,7 +86,7 @@ def test_whitening_makes_what_is_left_alike_in_size_and_keeps_the_whole():
 
 
 def test_runs_lie_side_by_side_each_as_if_it_were_alone():
-    how = {"embedding": 6, "epochs": 3, "least": 2}
+    how = {"embedding": 6, "epochs": 3, "least": 2, "centred": True, "whitened": 0.9}
     both = Embed.learn(texts(), runs=2, seed=4, **how)
     first, second = (Embed.learn(texts(), seed=seed, **how) for seed in (4, 5))
     assert both.vectors.size == both.options.width == 12

@@ -51,7 +51,8 @@ class Options:
         punctuation: whether signs get vectors too; without, and tags of HTML in any case, they are
             left out of the text.
         output: "input" vectors, as word2vec gives them, or the "mean" of input and output vectors.
-        centred: whether the mean of all vectors is subtracted in the end.
+        centred: whether the mean of all vectors is subtracted in the end; this and what follows
+            from each run by itself.
         components: how many of their principal components are taken out as well (all but the top:
             Mu and Viswanath 2018, arXiv:1702.01417).
         whitened: how far the components that are left are made alike in size, from 0 (not at all)
@@ -120,9 +121,9 @@ class Options:
                     name, expected="0 without centred", got=getattr(self, name),
                     fix="Say centred=true too.",
                 )  # fmt: skip
-        if self.components >= self.width:
+        if self.components >= self.embedding:
             raise UsageError(
-                "components", expected=f"fewer than the {self.width} numbers a word",
+                "components", expected=f"fewer than the {self.embedding} numbers a word",
                 got=self.components,
             )  # fmt: skip
 
@@ -189,13 +190,14 @@ def learn(
         kept = _kept(counts, options, lines.name)
         total, read = sum(counts.values()), time.monotonic() - began
         text = Corpus(path, kept, texts, total)
-        values, rows = side_by_side(text, options, told)
-    if not np.isfinite(values).all():
+        of_runs, rows = side_by_side(text, options, told)
+    if not all(np.isfinite(values).all() for values in of_runs):
         raise UsageError(
             "the vectors", expected="finite numbers", got="others", fix="Lower the rate: --lr"
         )
     if options.centred:
-        values = without_common(values, options.components, options.whitened)
+        # each run by itself: together, the last components are what the runs do not agree on
+        of_runs = [without_common(v, options.components, options.whitened) for v in of_runs]
     words = list(kept)
     facts = {
         "texts": texts,
@@ -208,7 +210,7 @@ def learn(
     return Learnt(
         words,
         np.array([kept[word] for word in words], np.int64),
-        np.ascontiguousarray(values, np.float32),
+        np.concatenate(of_runs, 1, dtype=np.float32),
         facts,
         rows,
     )
