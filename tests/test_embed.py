@@ -85,8 +85,19 @@ def test_whitening_makes_what_is_left_alike_in_size_and_keeps_the_whole():
     )
 
 
+def test_the_last_components_are_taken_out():
+    values = np.random.default_rng(0).standard_normal((50, 6)) * [9, 7, 5, 3, 0.2, 0.1]
+    found = without_common(values, trimmed=2)
+    sizes = np.linalg.svd(found)[1]
+    assert (sizes[:4] > 1).all()
+    np.testing.assert_allclose(sizes[4:], 0, atol=1e-12)
+    # the others stay as they are
+    ratio = sizes[:4] / np.linalg.svd(without_common(values))[1][:4]
+    np.testing.assert_allclose(ratio, 1)
+
+
 def test_runs_lie_side_by_side_each_as_if_it_were_alone():
-    how = {"embedding": 6, "epochs": 3, "least": 2, "centred": True, "whitened": 0.9}
+    how = {"embedding": 6, "epochs": 3, "least": 2}
     both = Embed.learn(texts(), runs=2, seed=4, **how)
     first, second = (Embed.learn(texts(), seed=seed, **how) for seed in (4, 5))
     assert both.vectors.size == both.options.width == 12

@@ -51,10 +51,11 @@ class Options:
         punctuation: whether signs get vectors too; without, and tags of HTML in any case, they are
             left out of the text.
         output: "input" vectors, as word2vec gives them, or the "mean" of input and output vectors.
-        centred: whether the mean of all vectors is subtracted in the end; this and what follows
-            from each run by itself.
+        centred: whether the mean of all vectors is subtracted in the end.
         components: how many of their principal components are taken out as well (all but the top:
             Mu and Viswanath 2018, arXiv:1702.01417).
+        trimmed: how many of the last, the smallest, are taken out: of several runs what they do not
+            agree on.
         whitened: how far the components that are left are made alike in size, from 0 (not at all)
             to 1 (wholly), all but a handful of themes having little say without it (the power P of
             Bullinaria and Levy 2012, doi:10.3758/s13428-011-0183-8).
@@ -89,6 +90,7 @@ class Options:
     output: str = "input"
     centred: bool = False
     components: int = 0
+    trimmed: int = 0
     whitened: float = 0.0
     epochs: int = 5
     lr: float = 0.025
@@ -103,7 +105,7 @@ class Options:
                 raise UsageError(name, expected=" or ".join(known), got=repr(getattr(self, name)))
         for name in ("embedding", "runs", "window", "negative", "least", "epochs", "threads"):
             _whole(name, getattr(self, name), 1)
-        for name in ("vocabulary", "components", "seed"):
+        for name in ("vocabulary", "components", "trimmed", "seed"):
             _whole(name, getattr(self, name), 0)
         for name in ("lower", "punctuation", "centred"):
             if not isinstance(getattr(self, name), bool):
@@ -115,17 +117,18 @@ class Options:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not low <= value <= high:
                 raise UsageError(name, expected=f"a number from {low} to {high}", got=repr(value))
-        for name in ("components", "whitened"):
+        for name in ("components", "trimmed", "whitened"):
             if getattr(self, name) and not self.centred:
                 raise UsageError(
                     name, expected="0 without centred", got=getattr(self, name),
                     fix="Say centred=true too.",
                 )  # fmt: skip
-        if self.components >= self.embedding:
+        if self.components + self.trimmed >= self.width:
             raise UsageError(
-                "components", expected=f"fewer than the {self.embedding} numbers a word",
-                got=self.components,
-            )  # fmt: skip
+                "components" if self.components else "trimmed",
+                expected=f"fewer than the {self.width} numbers a word",
+                got=self.components + self.trimmed,
+            )
 
     @property
     def width(self) -> int:
@@ -190,14 +193,13 @@ def learn(
         kept = _kept(counts, options, lines.name)
         total, read = sum(counts.values()), time.monotonic() - began
         text = Corpus(path, kept, texts, total)
-        of_runs, rows = side_by_side(text, options, told)
-    if not all(np.isfinite(values).all() for values in of_runs):
+        values, rows = side_by_side(text, options, told)
+    if not np.isfinite(values).all():
         raise UsageError(
             "the vectors", expected="finite numbers", got="others", fix="Lower the rate: --lr"
         )
     if options.centred:
-        # each run by itself: together, the last components are what the runs do not agree on
-        of_runs = [without_common(v, options.components, options.whitened) for v in of_runs]
+        values = without_common(values, options.components, options.whitened, options.trimmed)
     words = list(kept)
     facts = {
         "texts": texts,
@@ -210,13 +212,15 @@ def learn(
     return Learnt(
         words,
         np.array([kept[word] for word in words], np.int64),
-        np.concatenate(of_runs, 1, dtype=np.float32),
+        np.ascontiguousarray(values, np.float32),
         facts,
         rows,
     )
 
 
-def without_common(values: np.ndarray, components: int = 0, whitened: float = 0.0) -> np.ndarray:
+def without_common(
+    values: np.ndarray, components: int = 0, whitened: float = 0.0, trimmed: int = 0
+) -> np.ndarray:
     """Vectors without what all have in common: their mean, and their first principal components.
 
     Args:
@@ -224,6 +228,7 @@ def without_common(values: np.ndarray, components: int = 0, whitened: float = 0.
         components: how many.
         whitened: the power of its deviation by which each other component is divided; the mean
             square stays as it is, and so do the directions.
+        trimmed: how many of the last.
 
     Source: Mu and Viswanath 2018, arXiv:1702.01417; for the power Bullinaria and Levy 2012,
     doi:10.3758/s13428-011-0183-8.
@@ -236,11 +241,11 @@ def without_common(values: np.ndarray, components: int = 0, whitened: float = 0.
         [[-2.236, 0.0], [0.0, 2.236]]
     """
     centred = values - values.mean(axis=0)
-    if not components and not whitened:
+    if not components and not whitened and not trimmed:
         return centred
     exact = centred.astype(np.float64)
     sizes, directions = np.linalg.eigh(exact.T @ exact)
-    directions = directions[:, : len(sizes) - components]
+    directions = directions[:, trimmed : len(sizes) - components]  # the smallest first
     kept = exact @ directions
     before = (kept**2).mean()
     seen = (deviations := kept.std(axis=0)) > deviations.max(initial=0) * 1e-6

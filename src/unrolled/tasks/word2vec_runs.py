@@ -40,8 +40,8 @@ class Corpus(NamedTuple):
     words: int
 
 
-def side_by_side(corpus: Corpus, options: Options, told: Told) -> tuple[list[np.ndarray], Rows]:
-    """What each run has learnt, and its epochs.
+def side_by_side(corpus: Corpus, options: Options, told: Told) -> tuple[np.ndarray, Rows]:
+    """What each run has learnt, side by side, and its epochs.
 
     Args:
         corpus: of V words.
@@ -49,7 +49,7 @@ def side_by_side(corpus: Corpus, options: Options, told: Told) -> tuple[list[np.
         told: called with the share of the work that is done, and what is going on in words.
 
     Returns:
-        For each run (V, embedding); and a row of figures for each epoch of each run.
+        (V, runs · embedding), and a row of figures for each epoch of each run.
     """
     shares = [0.0] * options.runs
 
@@ -71,7 +71,10 @@ def side_by_side(corpus: Corpus, options: Options, told: Told) -> tuple[list[np.
         # a process that is interrupted does not wait for what a daemon still learns
         threading.Thread(target=learn, args=(run, result), daemon=True).start()
     found = [learnt(0), *(result.result() for result in others)]
-    return [values for values, _ in found], [row for _, rows in found for row in rows]
+    return (
+        np.concatenate([values for values, _ in found], 1),
+        [row for _, rows in found for row in rows],
+    )
 
 
 def _learnt(corpus: Corpus, options: Options, run: int, told: Told) -> tuple[np.ndarray, Rows]:
