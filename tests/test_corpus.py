@@ -33,6 +33,16 @@ def test_what_validates_may_come_first(level):
     assert back(found.valid, found) + back(found.train, found) + back(found.test, found) == RHYME
     assert found.valid.characters == 100
     assert found.test.characters == len(RHYME) - int(0.9 * len(RHYME))
+    assert found.provenance["rule"] == "in the order of the text, what validates first"
+
+
+def test_where_to_cut_is_refused_of_a_part_that_stands_apart(tmp_path):
+    for name in ("train", "valid"):
+        (tmp_path / f"{name}.txt").write_text(RHYME)
+    with pytest.raises(UsageError, match="valid_from='start': expected a part that is cut"):
+        load_text(tmp_path, valid_from="start")
+    with pytest.raises(UsageError, match="got one that stands apart"):
+        corpus_of(RHYME, valid=tmp_path / "valid.txt", valid_from="start")
 
 
 def test_words_end_each_line_with_a_mark():

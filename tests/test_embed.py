@@ -127,7 +127,10 @@ def test_what_goes_wrong_in_a_run_is_heard(monkeypatch):
         ({"components": 1}, "components: expected 0 without centred"),
         ({"whitened": 0.5}, "whitened: expected 0 without centred"),
         ({"whitened": 2, "centred": True}, "whitened: expected a number from 0 to 1"),
-        ({"components": 100, "centred": True}, "components: expected fewer than the 100"),
+        ({"trimmed": 1}, "trimmed: expected 0 without centred"),
+        ({"runs": 0}, "runs: expected a whole number of at least 1"),
+        ({"components": 100, "centred": True}, "components and trimmed: expected fewer than"),
+        ({"runs": 2, "components": 50, "trimmed": 150, "centred": True}, "than the 200 numbers"),
         ({"lower": 1}, "lower: expected true or false"),
     ],
 )

@@ -7,6 +7,7 @@ the file.
 import json
 import math
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,11 +22,13 @@ MEBI = 2**20
 def write(path: Path, data: bytes) -> None:
     """Put `data` at `path`: whoever reads it, after a crash too, sees all of the old or of the new.
 
+    A link or a pipe that stands there is replaced, not followed.
+
     Raises:
         ModelError: the disk is full, the folder cannot be written to.
     """
     try:
-        with whole(path) as there, open(there, "wb") as file:
+        with _staged(path) as there, open(there, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -38,7 +41,10 @@ def write(path: Path, data: bytes) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Where to write what is then at `path`, all or nothing; a device is written as it stands.
+    """Where to write what is then at `path`, a file of the user's: all of it or nothing.
+
+    A link is followed, a file that is replaced keeps its mode, and a pipe or a device is written as
+    it stands.
 
     Raises:
         OSError: the disk is full, the folder cannot be written to.
@@ -54,17 +60,26 @@ def whole(path: Path) -> Iterator[Path]:
         False
         'all of it'
     """
-    end = path.resolve()
-    stands = end.exists() and not end.is_file()
-    there = end if stands else end.with_name(f".{end.name}.{os.getpid()}.tmp")
+    # standard output may be a file, which the shell holds open
+    if path.is_relative_to("/dev") or (path.exists() and not path.is_file()):
+        yield path
+        return
+    end = Path(os.path.realpath(path))
+    with _staged(end) as there:
+        yield there
+        if end.exists():
+            shutil.copymode(end, there)
+
+
+@contextmanager
+def _staged(end: Path) -> Iterator[Path]:
+    there = end.with_name(f".{end.name}.{os.getpid()}.tmp")
     try:
         yield there
-        if not stands:
-            os.replace(there, end)
+        os.replace(there, end)
     finally:
-        if not stands:
-            with suppress(OSError):
-                there.unlink(missing_ok=True)
+        with suppress(OSError):
+            there.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

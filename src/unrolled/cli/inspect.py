@@ -95,7 +95,7 @@ def inspect(
     gates do, and which units remember longest.
     """
     from unrolled import tasks
-    from unrolled.cli import finding, looked, reading
+    from unrolled.cli import finding, given, looked
     from unrolled.cli.outputs import file_to_write
     from unrolled.inspect import save_arrays, save_table
     from unrolled.tasks.following import followable, following
@@ -111,12 +111,12 @@ def inspect(
     most = {"count": count or (2000 if find else 16),
             "length": length or (100_000 if find else 2000)}  # fmt: skip
     if sources:
-        given = reading.read(task, sources, resize=resize, **most)
+        examples = given.read(task, sources, resize=resize, **most)
     else:
-        given = reading.own(task, model, part or "test", data_dir=data_dir, **most)
+        examples = given.own(task, model, part or "test", data_dir=data_dir, **most)
     if only is not None:
-        given = reading.sifted(given, only)
-    inputs, ids, tags = given
+        examples = given.sifted(examples, only)
+    inputs, ids, tags = examples
     found = None
     if find is not None:
         followable(task)

@@ -74,7 +74,7 @@ def eval(
         if front.beside == name and not own:
             changes[name] = given
         elif given is not None:
-            (of,) = (task for task, one in FRONTS.items() if one.beside == name)
+            (of,) = (kind for kind, one in FRONTS.items() if one.beside == name)
             raise UsageError(
                 f"--{name}", expected=f"data of one's own and a model of {of}", got=given
             )

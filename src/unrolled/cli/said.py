@@ -163,8 +163,8 @@ def measured(task: Any, what: Measured) -> None:
         whole = {"part": what.part, "count": count, **plain(metrics), "signature": signature}
         typer.echo(json.dumps(whole, ensure_ascii=False))
         return
-    told = task.summary(metrics)
-    typer.echo(tr("{part}: {what} ({count} examples)", part=tr(what.part), what=told, count=count))
+    said, part = task.summary(metrics), tr(what.part)
+    typer.echo(tr("{part}: {what} ({count} examples)", part=part, what=said, count=count))
     if signature:
         typer.echo(f"sacreBLEU {signature}")
 

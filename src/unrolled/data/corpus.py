@@ -29,7 +29,10 @@ from .shelves import cache_folder
 
 Part = float | int | str | Path | None
 IN_MEMORY = 2**26  # characters; the tokens of a longer passage are kept in a file
-_ENDS = ("end", "start")
+_RULES = {
+    "end": "in the order of the text",
+    "start": "in the order of the text, what validates first",
+}
 _PARTS = {"train": ("train",), "valid": ("valid", "val", "validation", "dev"), "test": ("test",)}
 
 
@@ -121,8 +124,15 @@ def assemble(
         DataError: a text is empty, too short, or not in its encoding.
         UsageError: an option has a value that it cannot have.
     """
-    if valid_from not in _ENDS:
-        raise UsageError("valid_from", expected=" or ".join(_ENDS), got=repr(valid_from))
+    if valid_from not in _RULES:
+        raise UsageError("valid_from", expected=" or ".join(_RULES), got=repr(valid_from))
+    apart = valid is None and "valid" in passages
+    if valid_from != "end" and (apart or isinstance(valid, str | Path)):
+        raise UsageError(
+            f"valid_from={valid_from!r}",
+            expected="a part that is cut from the text",
+            got="one that stands apart",
+        )
     passages = dict(passages)
     for part, value, usual in (("test", test, 0.1), ("valid", valid, 0.05)):
         if isinstance(value, str | Path):
@@ -154,7 +164,7 @@ def assemble(
         {
             "source": passages["train"].name,
             "sha256": {p.name: p.facts.sha256 for part, p in passages.items() if part != "test"},
-            "rule": "in the order of the text",
+            "rule": _RULES[valid_from],
             "level": tokenizer.level,
             "sizes": {"train": len(train), "valid": len(held_out)},
         },

@@ -184,7 +184,8 @@ def bind(
             bound.saved[name] = value
         else:
             bound.sequences[name.removeprefix("s_")] = value
-    for name, first in zip(traced.states, tensors[6:], strict=False):
+    firsts = tensors[6 : 6 + len(traced.states)]
+    for name, first in zip(traced.states, firsts, strict=True):
         if name not in bound.sequences:
             bound.sequences[name] = room.tensor(f"s_{name}")
         if kept != real:

@@ -1,7 +1,7 @@
 """The table of tasks: what a recipe may say of each, and what reads its data, first and again.
 
-A new task is a class in a file of its own, its name in `tasks.TASKS`, its options in `options`, and
-a line here.
+A new task is a class in a file of its own, its name in `tasks.TASKS`, its options in `options`, a
+line here, and one in `cli/fronts.py` for the command line.
 """
 
 from collections.abc import Callable, Mapping

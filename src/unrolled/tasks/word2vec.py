@@ -125,7 +125,7 @@ class Options:
                 )  # fmt: skip
         if self.components + self.trimmed >= self.width:
             raise UsageError(
-                "components" if self.components else "trimmed",
+                "components and trimmed",
                 expected=f"fewer than the {self.width} numbers a word",
                 got=self.components + self.trimmed,
             )

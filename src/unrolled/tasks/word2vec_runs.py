@@ -52,29 +52,38 @@ def side_by_side(corpus: Corpus, options: Options, told: Told) -> tuple[np.ndarr
         (V, runs · embedding), and a row of figures for each epoch of each run.
     """
     shares = [0.0] * options.runs
+    stop = threading.Event()
+    results: list[Future[tuple[np.ndarray, Rows]]] = [Future() for _ in shares]
 
-    def learnt(run: int) -> tuple[np.ndarray, Rows]:
+    def learn(run: int) -> None:
         def heard(share: float, what: str) -> None:
+            if stop.is_set():
+                raise _Stopped
             shares[run] = share
             told(sum(shares) / len(shares), what)
 
-        return _learnt(corpus, options, run, heard)
-
-    def learn(run: int, into: Future[tuple[np.ndarray, Rows]]) -> None:
         try:
-            into.set_result(learnt(run))
+            results[run].set_result(_learnt(corpus, options, run, heard))
         except BaseException as error:  # noqa: BLE001 - given on to who waits for the result
-            into.set_exception(error)
+            results[run].set_exception(error)
+            stop.set()
 
-    others: list[Future[tuple[np.ndarray, Rows]]] = [Future() for _ in range(1, options.runs)]
-    for run, result in enumerate(others, 1):
-        # a process that is interrupted does not wait for what a daemon still learns
-        threading.Thread(target=learn, args=(run, result), daemon=True).start()
-    found = [learnt(0), *(result.result() for result in others)]
+    for run in range(1, options.runs):
+        # whoever is interrupted does not wait for what a daemon learns, an epoch more at most
+        threading.Thread(target=learn, args=(run,), daemon=True).start()
+    learn(0)
+    if stop.is_set():
+        errors = [result.exception() for result in results if result.done()]
+        raise next(e for e in errors if e is not None and not isinstance(e, _Stopped))
+    found = [result.result() for result in results]
     return (
         np.concatenate([values for values, _ in found], 1),
         [row for _, rows in found for row in rows],
     )
+
+
+class _Stopped(Exception):
+    """Another run has failed."""
 
 
 def _learnt(corpus: Corpus, options: Options, run: int, told: Told) -> tuple[np.ndarray, Rows]:
@@ -127,7 +136,7 @@ def gensim() -> Any:
             """Say progress to `told`, and add a row for each epoch."""
             self._rows, self._epochs, self._told = rows, epochs, told
 
-        def _log_progress(  # what gensim calls twice a second
+        def _log_progress(  # what gensim calls at the end of each worker's epoch
             self, job_queue, progress_queue, cur_epoch, example_count, total_examples,
             raw_word_count, total_words, trained_word_count, elapsed,
         ):  # fmt: skip
