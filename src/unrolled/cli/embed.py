@@ -31,7 +31,7 @@ def embed(
     """
     from unrolled.data.lines import load_lines
     from unrolled.tasks.embed import Embed, free
-    from unrolled.tasks.word2vec import Options
+    from unrolled.tasks.word2vec_options import Options
 
     free(directory, overwrite=overwrite)
     options = {**recipe.model, **recipe.training}

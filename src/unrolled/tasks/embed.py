@@ -23,6 +23,7 @@ from unrolled.history import Log
 from unrolled.messages import tr
 from unrolled.progress import Report
 from unrolled.tasks import word2vec
+from unrolled.tasks.word2vec_options import Options
 from unrolled.text import Vectors
 
 
@@ -68,7 +69,7 @@ class Embed:
         words: Sequence[str],
         counts: np.ndarray,
         values: np.ndarray,
-        options: word2vec.Options,
+        options: Options,
         facts: Mapping[str, Any],
         epochs: Sequence[Mapping[str, Any]] = (),
     ):
@@ -85,13 +86,13 @@ class Embed:
         Args:
             texts: a list of texts, or what `unrolled.data.lines.load_lines` gives.
             progress: what says how far it is; None says nothing.
-            options: as for `unrolled.tasks.word2vec.Options`.
+            options: as for `unrolled.tasks.word2vec_options.Options`.
 
         Raises:
             DataError: too few words are frequent enough.
             UsageError: an option has a value that it cannot have, or gensim is not installed.
         """
-        chosen = word2vec.Options(**options)
+        chosen = Options(**options)
         if not isinstance(texts, Lines):
             held = list(texts)
             texts = Lines("the texts", lambda: iter(held), {"source": "texts"})

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from unrolled.optimise import Settings
-from unrolled.tasks.word2vec import Options
+from unrolled.tasks.word2vec_options import Options
 
 # What every recurrent layer takes.
 _LAYERS: dict[str, Any] = {

@@ -10,15 +10,14 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from unrolled.errors import UsageError
 from unrolled.messages import tr
 
-if TYPE_CHECKING:
-    from .word2vec import Options
+from .word2vec_options import Options
 
 Told = Callable[[float, str], Any]
 Rows = list[dict[str, Any]]
