@@ -12,8 +12,9 @@ from unrolled.data import load, load_text
 from unrolled.data.lines import Lines, load_lines, texts_of
 from unrolled.errors import DataError, ModelError, UsageError
 from unrolled.tasks import word2vec_runs
+from unrolled.tasks.common_part import without_common
 from unrolled.tasks.embed import Embed
-from unrolled.tasks.word2vec import Options, without_common, words_of
+from unrolled.tasks.word2vec import Options, words_of
 from unrolled.text import read_vectors
 from unrolled.text.likeness import Likeness
 
@@ -104,6 +105,19 @@ def test_runs_lie_side_by_side_each_as_if_it_were_alone():
     expected = np.concatenate([first.vectors.values, second.vectors.values], 1)
     assert np.array_equal(both.vectors.values, expected)
     assert [row["run"] for row in both.epochs] == [1, 1, 1, 2, 2, 2]
+
+
+def test_input_and_output_vectors_have_an_even_say():
+    how = {"embedding": 6, "epochs": 3, "least": 2}
+    alone, mean, even = (
+        Embed.learn(texts(), output=output, **how).vectors.values
+        for output in ("input", "mean", "even")
+    )
+    expected = np.zeros_like(even)
+    for table in (alone, 2 * mean - alone):
+        centred = table - table.mean(axis=0)
+        expected += centred / np.linalg.norm(centred, axis=1, keepdims=True) / 2
+    np.testing.assert_allclose(even, expected, atol=1e-5)
 
 
 def test_what_goes_wrong_in_a_run_is_heard(monkeypatch):

@@ -10,7 +10,7 @@ from unrolled.text.tokenizer import FORMS
 from unrolled.text.words import SPLITS
 
 METHODS = ("skip-gram", "cbow")
-OUTPUTS = ("input", "mean")
+OUTPUTS = ("input", "mean", "even")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Options:
         split_at: "words" (punctuation apart) or "blanks".
         punctuation: whether signs get vectors too; without, and tags of HTML in any case, they are
             left out of the text.
-        output: "input" vectors, as word2vec gives them, or the "mean" of input and output vectors.
+        output: "input" vectors, as word2vec gives them; the "mean" of input and output vectors; or
+            "even", their mean where each is centred, whitened as the result is, and at length 1, so
+            that both have a like say in every word.
         centred: whether the mean of all vectors is subtracted in the end.
         components: how many of their principal components are taken out as well (all but the top:
             Mu and Viswanath 2018, arXiv:1702.01417).

@@ -17,6 +17,7 @@ import numpy as np
 from unrolled.errors import UsageError
 from unrolled.messages import tr
 
+from .common_part import at_length_one, without_common
 from .word2vec_options import Options
 
 Told = Callable[[float, str], Any]
@@ -110,9 +111,17 @@ def _learnt(corpus: Corpus, options: Options, run: int, told: Told) -> tuple[np.
     )
     order = [model.wv.key_to_index[word] for word in corpus.counts]
     values = model.wv.vectors[order]
-    if options.output == "mean":
-        values = (values + model.syn1neg[order]) / 2
+    if options.output != "input":
+        values, others = (
+            _even(table, options) if options.output == "even" else table
+            for table in (values, model.syn1neg[order])
+        )
+        values = (values + others) / 2
     return values, [{"run": run + 1, **row} for row in rows] if options.runs > 1 else rows
+
+
+def _even(table: np.ndarray, options: Options) -> np.ndarray:
+    return at_length_one(without_common(table, whitened=options.whitened))
 
 
 def gensim() -> Any:
