@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,25 @@ def parse_json(data: bytes | str, source: str, *, depth: int = 100) -> Any:
 def read_json(path: Path, limit: int = 4 * MEBI) -> Any:
     """`parse_json` of the file at `path`."""
     return parse_json(read(path, limit), str(path))
+
+
+def with_fields(value: Any, names: Collection[str], what: str) -> Mapping[str, Any]:
+    """What JSON says, if it is an object with just these fields.
+
+    Raises:
+        ModelError: it is none, or a field is missing or unknown; says which of `what`.
+
+    Example:
+        >>> with_fields({"size": 3}, ["size"], "the network")["size"]
+        3
+    """
+    expected = f"the fields {', '.join(sorted(names))}"
+    if not isinstance(value, Mapping):
+        raise ModelError(what, expected=expected, got=f"a {type(value).__name__}")
+    if odd := set(value) ^ set(names):
+        said = ", ".join(sorted(map(str, odd)))
+        raise ModelError(what, expected=expected, got=f"{said} missing or unknown")
+    return value
 
 
 def _children(level: list) -> Iterator[object]:

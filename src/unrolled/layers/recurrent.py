@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ..cells import find
 from ..engine.traced import Traced
-from ..errors import ModelError, ShapeError, UsageError
+from ..errors import ShapeError, UsageError
+from ..files import with_fields
 from .checks import checked_input, checked_lengths, checked_states
 from .stack import Stack, States
 from .stream import Stream
@@ -165,13 +166,7 @@ class Recurrent(Stack):
             ModelError: a key is missing or unknown.
         """
         expected = {"cell", "batch_first", *OPTIONS}
-        if not isinstance(config, Mapping) or set(config) != expected:
-            got = set(config) if isinstance(config, Mapping) else set()
-            raise ModelError(
-                "the layer's configuration",
-                expected=f"the keys {', '.join(sorted(expected))}",
-                got=f"{', '.join(sorted(map(str, got ^ expected)))} missing or unknown",
-            )
+        with_fields(config, expected, "the layer's configuration")
         options = {key: config[key] for key in (*OPTIONS, "batch_first")}
         return cls(Traced.from_json(config["cell"]), **options, backend=backend)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from unrolled.data.batch import checked_request
 from unrolled.data.pairs import PairDataset, Pairs
 from unrolled.errors import DataError, ModelError, UsageError
+from unrolled.files import with_fields
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
 from unrolled.tasks.agreement import agreement, captions_agreement
@@ -210,17 +211,8 @@ class Caption(Teller):
         Raises:
             UnrolledError: a field is missing, unknown or has a value it cannot have.
         """
-        found = set(config) - {"name"}
-        if found != _FIELDS:
-            raise ModelError(
-                "the task's configuration",
-                expected=f"the fields {', '.join(sorted(_FIELDS))}",
-                got=f"{', '.join(sorted(found ^ _FIELDS))} missing or unknown",
-            )
-        network, search = config["network"], config["search"]
-        if not isinstance(network, Mapping) or set(network) != set(_NETWORK):
-            got = sorted(set(network) ^ set(_NETWORK)) if isinstance(network, Mapping) else "none"
-            raise ModelError("the network", expected=", ".join(_NETWORK), got=got)
+        with_fields({"name": cls.name, **config}, {"name", *_FIELDS}, "the task's configuration")
+        network, search = with_fields(config["network"], _NETWORK, "the network"), config["search"]
         if not isinstance(search, Mapping):
             raise ModelError("search", expected="an object", got=type(search).__name__)
         shape = network["shape"]

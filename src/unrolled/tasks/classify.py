@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unrolled.data import Batch, Dataset, Preparation, Split, TextPreparation, batches
-from unrolled.errors import ModelError, UsageError
+from unrolled.errors import UsageError
+from unrolled.files import with_fields
 from unrolled.inspect import Trace
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
@@ -183,14 +184,9 @@ class Classify:
             "freeze": 0,
             **config,
         }  # a model of numbers needs to name neither
-        found = set(config) - {"name", "tokenizer"}
-        if found != fields:
-            raise ModelError(
-                "the task's configuration",
-                expected=f"the fields {', '.join(sorted(fields))}",
-                got=f"{', '.join(sorted(found ^ fields))} missing or unknown",
-            )
-        rest = {key: config[key] for key in found - {"preparation", "recurrent", "encoder"}}
+        found = {key: value for key, value in config.items() if key not in ("name", "tokenizer")}
+        with_fields(found, fields, "the task's configuration")
+        rest = {key: config[key] for key in fields - {"preparation", "recurrent", "encoder"}}
         return cls(
             Recurrent.from_config(config["recurrent"], backend=backend),
             reading.preparation_from(config["preparation"], config.get("tokenizer")),

@@ -17,7 +17,8 @@ from torch import Tensor
 from unrolled.data import windows
 from unrolled.data.corpus import Corpus, Text, numbers, written
 from unrolled.data.windows import IGNORED, Window
-from unrolled.errors import ModelError, UsageError
+from unrolled.errors import UsageError
+from unrolled.files import with_fields
 from unrolled.inspect import Trace
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
@@ -161,13 +162,7 @@ class Language:
         Raises:
             UnrolledError: a field is missing, unknown or has a value it cannot have.
         """
-        found = set(config) - {"name"}
-        if found != _FIELDS:
-            raise ModelError(
-                "the task's configuration",
-                expected=f"the fields {', '.join(sorted(_FIELDS))}",
-                got=f"{', '.join(sorted(found ^ _FIELDS))} missing or unknown",
-            )
+        with_fields({"name": cls.name, **config}, {"name", *_FIELDS}, "the task's configuration")
         recurrent = Recurrent.from_config(config["recurrent"], backend=backend)
         tokenizer = from_json(config["tokenizer"])
         network = NextToken(recurrent, len(tokenizer), **config["network"])

@@ -17,6 +17,7 @@ from unrolled.data.batch import alike, checked_request
 from unrolled.data.sentences import Tagged
 from unrolled.data.tagged import TaggedDataset
 from unrolled.errors import ModelError, UsageError
+from unrolled.files import with_fields
 from unrolled.inspect import Trace
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
@@ -213,14 +214,8 @@ class Tag:
         Raises:
             UnrolledError: a field is missing, unknown or has a value it cannot have.
         """
-        fields = {"network", "tokenizer", "recurrent"}
-        found = set(config) - {"name"}
-        if found != fields:
-            raise ModelError(
-                "the task's configuration",
-                expected=f"the fields {', '.join(sorted(fields))}",
-                got=f"{', '.join(sorted(found ^ fields))} missing or unknown",
-            )
+        fields = {"name", "network", "tokenizer", "recurrent"}
+        with_fields({"name": cls.name, **config}, fields, "the task's configuration")
         network = config["network"]
         if isinstance(network, dict):  # directories from before tags were learnt beside
             network = {"beside": [], "also_weight": 0.5, **network}

@@ -14,6 +14,7 @@ from torch import Tensor
 from unrolled.data.batch import alike, checked_request
 from unrolled.data.pairs import PairDataset, Pairs
 from unrolled.errors import ModelError, UsageError
+from unrolled.files import with_fields
 from unrolled.layers import Recurrent
 from unrolled.messages import tr
 from unrolled.tasks.agreement import MEASURES, agreement
@@ -202,18 +203,8 @@ class Translate(Teller):
         Raises:
             UnrolledError: a field is missing, unknown or has a value it cannot have.
         """
-        found = set(config) - {"name"}
-        if found != _FIELDS or not isinstance(config["network"], Mapping):
-            raise ModelError(
-                "the task's configuration",
-                expected=f"the fields {', '.join(sorted(_FIELDS))}",
-                got=f"{', '.join(sorted(found ^ _FIELDS))} missing or unknown",
-            )
-        if set(config["network"]) != set(_NETWORK):
-            got = ", ".join(sorted(set(config["network"]) ^ set(_NETWORK)))
-            raise ModelError(
-                "the network", expected=", ".join(_NETWORK), got=f"{got} missing or unknown"
-            )
+        with_fields({"name": cls.name, **config}, {"name", *_FIELDS}, "the task's configuration")
+        with_fields(config["network"], _NETWORK, "the network")
         if not isinstance(config["search"], Mapping):
             raise ModelError("search", expected="an object", got=type(config["search"]).__name__)
         languages = Languages.from_json(config["tokenizer"])

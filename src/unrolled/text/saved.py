@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from unrolled.errors import ModelError, UsageError
+from unrolled.files import with_fields
 
 from .characters import Characters
 from .subwords import Subwords
@@ -50,13 +51,7 @@ def from_json(table: Any) -> Tokenizer:
     if kind is None:
         raise ModelError("a tokenizer", expected=f"the level {', '.join(LEVELS)}")
     table = {**kind.assumed, **table}
-    wanted = {"level", "tokens", *kind.options}
-    if set(table) != wanted:
-        raise ModelError(
-            "a tokenizer",
-            expected=f"the fields {', '.join(sorted(wanted))}",
-            got=f"{', '.join(sorted(map(str, set(table) ^ wanted)))} missing or unknown",
-        )
+    with_fields(table, {"level", "tokens", *kind.options}, "a tokenizer")
     rest = {name: table[name] for name in kind.options}
     try:
         return kind(table["tokens"], **rest)
