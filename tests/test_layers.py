@@ -257,7 +257,7 @@ def test_options_are_in_the_configuration(zoneout):
     ],
 )
 def test_a_configuration_that_is_not_one_is_refused(config):
-    with pytest.raises(ModelError, match="layer's configuration: expected the keys"):
+    with pytest.raises(ModelError, match="layer's configuration: expected the fields"):
         Recurrent.from_config(config)
 
 

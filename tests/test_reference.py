@@ -16,6 +16,15 @@ from unrolled.layers.parameters import Sizes, effective, shapes
 SIZES = [(1, 1, 1), (3, 5, 2), (2, 0, 7), (5, 4, 17), (2, 3, 33)]  # batch, inputs, units
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """With more, the last bit of MKL's products depends on where their operands lie."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def drawn(traced, inputs, units, dtype=torch.float64, projected=None):
     """Effective parameters at random, norms and biases included."""
     width = units if projected is None else projected
