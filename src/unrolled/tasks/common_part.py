@@ -39,14 +39,3 @@ def without_common(
     kept[:, seen] /= deviations[seen] ** whitened
     kept *= np.sqrt(before / max((kept**2).mean(), 1e-30))
     return (kept @ directions.T).astype(values.dtype)
-
-
-def at_length_one(values: np.ndarray) -> np.ndarray:
-    """Vectors (V, E), each divided by its length; zeros stay zeros.
-
-    Example:
-        >>> at_length_one(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
-        [[0.6, 0.8], [0.0, 0.0]]
-    """
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return values / np.where(lengths > 0, lengths, 1)

@@ -16,8 +16,9 @@ import numpy as np
 
 from unrolled.errors import UsageError
 from unrolled.messages import tr
+from unrolled.text.likeness import at_length_one
 
-from .common_part import at_length_one, without_common
+from .common_part import without_common
 from .word2vec_options import Options
 
 Told = Callable[[float, str], Any]

@@ -39,9 +39,7 @@ class Likeness:
     @cached_property
     def units(self) -> np.ndarray:
         """float32 (V, E): the vectors at length 1."""
-        values = np.asarray(self.vectors.values, np.float32)
-        lengths = np.linalg.norm(values, axis=1, keepdims=True)
-        return values / np.where(lengths > 0, lengths, 1)
+        return at_length_one(np.asarray(self.vectors.values, np.float32))
 
     def row(self, word: str) -> int:
         """The row of a word as it is written, or else in small letters.
@@ -135,3 +133,14 @@ def spelt_nearly(word: str, words: Sequence[str], count: int = 3) -> list[str]:
             near.setdefault(spelt, known)
     found = difflib.get_close_matches(letters, near, n=count, cutoff=0.75)
     return [near[spelt] for spelt in found]
+
+
+def at_length_one(values: np.ndarray) -> np.ndarray:
+    """Vectors (V, E), each divided by its length; zeros stay zeros.
+
+    Example:
+        >>> at_length_one(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+        [[0.6, 0.8], [0.0, 0.0]]
+    """
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return values / np.where(lengths > 0, lengths, 1)
