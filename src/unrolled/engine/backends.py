@@ -4,8 +4,10 @@ A backend that was asked for by name never falls back; `auto` may, and says what
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import torch
 
 from ..errors import BackendError, BackendWarning
 from ..messages import tr, tr_error
@@ -96,6 +98,36 @@ def run(backend: str, call: Call) -> tuple[Answer, str]:
             )
         return chosen.run(call), name
     raise AssertionError("the reference runs everything")
+
+
+def run_all(backend: str, calls: Sequence[Call]) -> tuple[Answer, str]:
+    """Run layers on top of each other: all but the first read the output of the one before.
+
+    Args:
+        backend: as for `run`.
+        calls: of one cell, each of one layer; the x of all but the first is set here.
+
+    Returns:
+        The last one's output, states as name → (L, B, width), records as name → (L, T, B, width);
+        and the name of the backend that computed them.
+
+    Raises:
+        BackendError: as `run`.
+    """
+    first = calls[0]
+    fits = backend in ("auto", "c") and not compiled.unfit(first)
+    if fits and compiled.joins(calls) and (backend == "c" or not compiled.trouble(first)):
+        return compiled.run_joined(calls), "c"
+    answers: list[Answer] = []
+    for call in calls:
+        call.x = answers[-1].output if answers else call.x
+        answer, name = run(backend, call)
+        answers.append(answer)
+    return Answer(
+        answers[-1].output,
+        {s: torch.stack([a.states[s] for a in answers]) for s in answers[0].states},
+        {s: torch.stack([a.observed[s] for a in answers]) for s in answers[0].observed},
+    ), name
 
 
 def said() -> tuple[str, ...]:

@@ -94,7 +94,8 @@ class Form:
         self.alone = {name: v for name, v in {**sequences, **saved}.items() if name in alone}
         self.sequences = tuple(sequences)
         self.places = Places(inside, real)
-        self.backward: Places | None = None  # of the backward pass, once there was one
+        # Of the backward pass, once there was one: what it results in, and what else it needs.
+        self.backward: tuple[Places, Places] | None = None
 
 
 class Bound:
@@ -102,6 +103,7 @@ class Bound:
 
     def __init__(self, form: Form):
         self.form, self.widths = form, form.widths
+        self.first = next(iter(form.widths))
         self.struct = type(form.struct).from_buffer_copy(form.struct)
         self.held: list[Tensor | Room] = []
         self.sequences: dict[str, Tensor] = {}
@@ -116,6 +118,22 @@ class Bound:
 
     def pointer(self):
         return ctypes.byref(self.struct)
+
+    @property
+    def output(self) -> Tensor:
+        """The first state after every step in the order of time, padded: (T, B, width)."""
+        rows = self.sequences[self.first]
+        return rows[:-1] if self.struct.reverse else rows[1:]
+
+    @property
+    def of_output(self) -> tuple[int, int]:
+        """Width of the first state, and the same with its padding."""
+        return self.widths[self.first]
+
+    def read(self, below: "Bound") -> None:
+        """Take another call's output as the input."""
+        self.set("x", below.output)
+        self.struct.ldx = below.of_output[1]
 
     def start(self, name: str, at: int, value: Tensor) -> None:
         """Let a state begin with this value: (B, width), in place `at` of its sequence."""
@@ -138,7 +156,15 @@ class Bound:
 
 
 def bind(
-    found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool, apart: bool = False
+    found: Kernel,
+    traced,
+    call: Call,
+    lengths,
+    tensors,
+    *,
+    keep: bool,
+    apart: bool = False,
+    below: Bound | None = None,
 ) -> Bound:
     """Fill the struct of a call.
 
@@ -150,14 +176,18 @@ def bind(
         tensors: as `sequence.flat` orders them.
         keep: whether a backward pass will follow.
         apart: whether what the backward pass reads lies in tensors of their own, in `saved`.
+        below: the layer whose output is the input, in place of x among the tensors.
     """
     layout, real, kept = found.layout, found.real, found.kept
     x, x_weight, x_bias, u_weight, u_bias, projs = (
         None if v is None else _ready(v, kept if n in MATRICES else real)
         for n, v in enumerate(tensors[:6])
     )
-    assert x is not None  # there is always an input, if of no features
-    steps, batch, features = x.shape
+    if below is not None:
+        steps, batch, features = below.struct.T, below.struct.B, below.of_output[0]
+    else:
+        assert x is not None  # there is always an input, if of no features
+        steps, batch, features = x.shape
     units, projected = sizes(traced, call, tensors)
     threads = _threads(steps * batch * units)
     split = _shares_units(traced, found, batch, units, projected, threads)
@@ -166,11 +196,12 @@ def bind(
     bound = Bound(form)
     if lengths is not None:
         bound.set("lengths", lengths.contiguous())
-    if form.struct.ldx != features:
-        x = F.pad(x, (0, 1))
-    for name, value in (("x", x), ("x_weight", x_weight), ("x_bias", x_bias),
-                        ("u_weight", u_weight), ("u_bias", u_bias),
-                        ("proj_weight", projs)):  # fmt: skip
+    if below is not None:
+        bound.read(below)
+    elif x is not None:
+        bound.set("x", x if form.struct.ldx == features else F.pad(x, (0, 1)))
+    for name, value in (("x_weight", x_weight), ("x_bias", x_bias), ("u_weight", u_weight),
+                        ("u_bias", u_bias), ("proj_weight", projs)):  # fmt: skip
         bound.set(name, value)
     full = form.struct.Hp, form.struct.Pp
     _bind_small(bound, traced, tensors, form.widths, full)

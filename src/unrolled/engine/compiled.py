@@ -1,17 +1,19 @@
 """The backend `c`: a call of a compiled cell comes in, the answer with its gradients goes out."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..errors import BackendError
-from .bound import MATRICES
+from .bound import MATRICES, Bound, bind
 from .call import Answer, Call
-from .gradients import TWICE, gradients
+from .gradients import TWICE, Backward, gradients
 from .native import Kernel, kernel, loaded
 from .plan import GRADIENT
-from .precision import precision
-from .sequence import flat, forward, results
+from .precision import given, precision
+from .sequence import flat, results
 from .traced import Traced
 
 
@@ -73,33 +75,65 @@ def _asked(call: Call) -> tuple[str, ...]:
 
 def run(call: Call) -> Answer:
     """The whole sequence in one call of the compiled cell; an operator where it is traced."""
-    traced, params = call.traced, call.params
+    return _answer([call])
+
+
+def joins(calls: Sequence[Call]) -> bool:
+    """Whether `run_joined` can run these layers: nothing is done to what they hand on."""
+    first = calls[0]
+    answer = precision(first)
+    return (
+        first.lengths is None
+        and not first.observe
+        and first.watch is None
+        and bool(first.traced.x_gates)  # else a layer does not read what is below it
+        and answer.kept is answer.answer  # else it would be rounded between them
+        and all(given(call) is given(first) for call in calls)
+        and not _is_traced(first.x)
+    )
+
+
+def run_joined(calls: Sequence[Call]) -> Answer:
+    """Layers on top of each other as one step of autograd, and C's calls without a pause.
+
+    Args:
+        calls: of one cell; all but the first read the output of the one before, not their x.
+
+    Returns:
+        The last one's output; states as name → (L, B, width).
+    """
+    return _answer(calls)
+
+
+def _answer(calls: Sequence[Call]) -> Answer:
+    call = calls[0]
+    traced, lengths, x = call.traced, call.lengths, call.x
     real, kept, answer = precision(call)
-    first = traced.states[0]
     observed = _observed(call)
-    x, lengths = call.x, call.lengths
     if lengths is not None:
         times = torch.arange(x.shape[0]).unsqueeze(1)
         x = x.masked_fill((times >= lengths).unsqueeze(-1), 0)
-    tensors = flat(traced, params, [call.states[s] for s in traced.states], x)
-    tensors = [
-        v if v is None or n in MATRICES or v.dtype is real else v.to(real)
-        for n, v in enumerate(tensors)
-    ]  # matrices are given as they are: their gradients have all bits of the sums
+    tensors: list[Tensor | None] = []
+    for one in calls:
+        states = [one.states[s] for s in traced.states]
+        tensors += [
+            v if v is None or n in MATRICES or v.dtype is real else v.to(real)
+            for n, v in enumerate(flat(traced, one.params, states, x if one is call else None))
+        ]  # matrices are given as they are: their gradients have all bits of the sums
     if _is_traced(x):
         found = _operator(call, observed, lengths, tensors, kept)
     elif torch.is_grad_enabled():
-        found = _Run.apply(kernel(traced, _asked(call), kept), traced, call, lengths, *tensors)
+        found = _Run.apply(kernel(traced, _asked(call), kept), calls, lengths, *tensors)
     else:
         made = kernel(traced, _asked(call), kept)
-        found = results(forward(made, traced, call, lengths, tensors, keep=False), traced, call)
+        found = _joined(_forward(made, calls, lengths, tensors, [False] * len(calls)), calls)
     output, *rest = found if real is answer else (v.to(answer) for v in found)
     count = len(traced.states)
     final = dict(zip(traced.states, rest[:count], strict=True))
     if lengths is not None:
         gone = (torch.arange(x.shape[0]).unsqueeze(1) >= lengths).unsqueeze(-1)
         output = output.masked_fill(gone, 0)
-    seen = {first: output, **dict(zip(observed, rest[count:], strict=True))}
+    seen = {traced.states[0]: output, **dict(zip(observed, rest[count:], strict=True))}
     return Answer(output, final, {name: seen[name] for name in call.observe})
 
 
@@ -127,27 +161,55 @@ def _operator(call: Call, observed, lengths, tensors, kept: torch.dtype) -> list
     return results[: 1 + len(call.traced.states) + len(observed)]
 
 
+def _forward(found: Kernel, calls, lengths, tensors, keep: Sequence[bool]) -> list[Bound]:
+    """Bind all layers, then run one after the other: C finds in the caches what C left there."""
+    each = len(tensors) // len(calls)
+    layers: list[Bound] = []
+    for k, call in enumerate(calls):
+        own, below = tensors[k * each : (k + 1) * each], layers[-1] if layers else None
+        layers.append(bind(found, call.traced, call, lengths, own, keep=keep[k], below=below))
+    for k, bound in enumerate(layers):
+        found.library.forward(bound.pointer(), int(keep[k]))
+    return layers
+
+
+def _joined(layers: Sequence[Bound], calls: Sequence[Call]) -> list[Tensor]:
+    """The results of one layer; of several the last one's output and all last states."""
+    made = [results(bound, call.traced, call) for bound, call in zip(layers, calls, strict=True)]
+    if len(made) == 1:
+        return made[0]
+    return [made[-1][0], *(torch.stack(finals) for finals in list(zip(*made, strict=True))[1:])]
+
+
 class _Run(torch.autograd.Function):
-    """One layer and direction. Results: the output, each final state, each record."""
+    """Layers of one direction. Results: the last output, the final states, the records.
+
+    Where there are several, final states are (L, B, width), and there are no records.
+    """
 
     @staticmethod
-    def forward(ctx, found: Kernel, traced, call: Call, lengths, *tensors):
-        keep = any(ctx.needs_input_grad)
-        bound = forward(found, traced, call, lengths, tensors, keep=keep)
-        made = results(bound, traced, call)
-        if keep:
+    def forward(ctx, found: Kernel, calls: Sequence[Call], lengths, *tensors):
+        each, wants = len(tensors) // len(calls), ctx.needs_input_grad[3:]
+        keep = [any(wants[: (k + 1) * each]) for k in range(len(calls))]
+        layers = _forward(found, calls, lengths, tensors, keep)
+        made = _joined(layers, calls)
+        if keep[-1]:
             ctx.set_materialize_grads(False)  # nothing arrives at most results: no zeros for them
             ctx.save_for_backward(made[0], *tensors)
-            ctx.bound, ctx.found, ctx.traced, ctx.watch = bound, found, traced, call.watch
-            ctx.wants = ctx.needs_input_grad[4:]
-            ctx.shapes = [None if v is None else v.shape for v in tensors]
+            ctx.watch, ctx.layers = calls[0].watch, []
+            for k, bound in enumerate(layers):
+                own = slice(k * each, (k + 1) * each)
+                wanted = (keep[k - 1] if k else wants[0], *wants[own][1:])
+                shapes = [None if v is None else v.shape for v in tensors[own]]
+                derives = Backward(bound, found, calls[k].traced, wanted, shapes)
+                ctx.layers.append(derives if keep[k] else None)
         return tuple(made)
 
     @staticmethod
     def backward(ctx, *grads):
         _ = ctx.saved_tensors  # raises where one of them was changed in place since
         with torch.no_grad():
-            found = (None,) * 4 + gradients(ctx, grads)
+            found = (None,) * 3 + tuple(gradients(ctx.layers, grads, ctx.watch))
         if not torch.is_grad_enabled():
             return found
         return _Once.apply(torch.empty(0, requires_grad=True), *found)

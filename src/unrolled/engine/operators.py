@@ -8,7 +8,6 @@ program holds all that it needs. The plain eager call does not pass here: dispat
 import functools
 import json
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from ..errors import ShapeError
 from . import bound as binding
 from . import sequence as sequences
 from .call import Call, Params
-from .gradients import TWICE, gradients
+from .gradients import TWICE, Backward, gradients
 from .native import Kernel, kernel
 from .precision import WIDER
 from .traced import Traced
@@ -189,15 +188,9 @@ def sequence_backward(
     grads: list[Tensor | None] = [None] * count
     for place, value in zip(arrived, arriving, strict=True):
         grads[place] = value
-    ctx = SimpleNamespace(
-        bound=bound,
-        found=found,
-        traced=traced,
-        watch=None,
-        wants=[wants_dx, *(True for _ in work.tensors[1:])],
-        shapes=[None if v is None else v.shape for v in work.tensors],
-    )
-    own = gradients(ctx, tuple(grads))
+    wants = [wants_dx, *(True for _ in work.tensors[1:])]
+    shapes = [None if v is None else v.shape for v in work.tensors]
+    own = gradients([Backward(bound, found, traced, wants, shapes)], tuple(grads))
     results = []
     for place, value in zip(places, given, strict=True):
         grad = own[place] if place < len(own) else None

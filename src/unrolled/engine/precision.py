@@ -39,12 +39,12 @@ def precision(call: Call) -> Precision:
 
 
 def _found(call: Call) -> Precision:
-    given = _given(call)
-    if given != torch.float64 and _is_autocast(call.x.device.type):
-        given = torch.get_autocast_dtype(call.x.device.type)
-    real = WIDER.get(given, given)
-    half = given == torch.bfloat16 and multiplies_halves()
-    return Precision(real, given if half else real, given)
+    answer = given(call)
+    if answer != torch.float64 and _is_autocast(call.x.device.type):
+        answer = torch.get_autocast_dtype(call.x.device.type)
+    real = WIDER.get(answer, answer)
+    half = answer == torch.bfloat16 and multiplies_halves()
+    return Precision(real, answer if half else real, answer)
 
 
 @torch.compiler.assume_constant_result
@@ -53,7 +53,8 @@ def multiplies_halves() -> bool:
     return "avx512bf16" in (instructions() or ())
 
 
-def _given(call: Call) -> torch.dtype:
+def given(call: Call) -> torch.dtype:
+    """The dtype of a call's parameters."""
     p = call.params
     for value in (p.x_weight, p.u_weight, *p.weights.values()):
         if value is not None:

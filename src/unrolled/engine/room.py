@@ -35,21 +35,22 @@ class Places:
 
 
 class Room:
-    """Buffers in one piece of memory of the pool, held by this object."""
+    """Buffers in one piece of memory, held by this object.
 
-    def __init__(self, places: Places):
+    Args:
+        places: where each lies.
+        memory: the piece; one of the pool where it is not given.
+    """
+
+    def __init__(self, places: Places, memory: Tensor | None = None):
         self._places = places
-        self.memory = POOL.take(places.size, dtype=places.dtype)
+        self.memory = POOL.take(places.size, dtype=places.dtype) if memory is None else memory
 
     def point(self, struct: ctypes.Structure) -> None:
         """Let the struct's fields of these names point here."""
         base = self.memory.data_ptr()
         for name, (at, _) in self._places.bytes.items():
             setattr(struct, name, base + at)
-
-    def zero(self, before: str) -> None:
-        """Fill the buffers before this one with 0."""
-        self.memory[: self._places.bytes[before][0] // self.memory.itemsize].zero_()
 
     def tensor(self, name: str) -> Tensor:
         """One of the buffers."""

@@ -13,7 +13,7 @@ from .call import Call, Params
 from .native import Kernel
 
 
-def flat(traced, params: Params, states: list[Tensor], x: Tensor) -> list[Tensor | None]:
+def flat(traced, params: Params, states: list[Tensor], x: Tensor | None) -> list[Tensor | None]:
     """All tensors of a call, in the order in which a call is handed on."""
     projs = torch.cat(list(params.projs.values())) if params.projs else None
     norms = [part for name in traced.norms for part in params.norms[name]]
@@ -43,11 +43,9 @@ def forward(
 
 def results(bound: Bound, traced, call: Call) -> list[Tensor]:
     """The output, each final state, each record: views of what is bound."""
-    sequences, widths, steps = bound.sequences, bound.widths, call.x.shape[0]
-    rows = sequences[traced.states[0]]
-    output = rows[:-1] if call.reverse else rows[1:]
-    width, full = widths[traced.states[0]]
-    output = output if width == full else output[..., :width]
+    sequences, steps = bound.sequences, bound.struct.T
+    width, full = bound.of_output
+    output = bound.output if width == full else bound.output[..., :width]
     finals = []
     for name, sequence in sequences.items():
         whole = sequence.shape[0] == steps + 1

@@ -44,8 +44,7 @@ class BoundStream:
             self._layers.append(bound)
         first = self.traced.states[0]
         for before, after in zip(self._layers, self._layers[1:], strict=False):
-            after.struct.x = before.sequences[first][1].data_ptr()
-            after.struct.ldx = before.widths[first][1]
+            after.read(before)
         for bound in self._layers:
             self._found.library.bind(bound.pointer())
         batch, features = calls[0].x.shape[1:]

@@ -233,6 +233,15 @@ class Stack(nn.Module):
         Returns:
             Output (T, B, D·width), final states, and name → (L·D, T, B, width).
         """
+        if self._is_plain():
+            calls = [
+                self._engine_call(
+                    k, 0, x, {s: v[k] for s, v in states.items()}, lengths, tuple(observe)
+                )
+                for k in range(self.num_layers)
+            ]
+            answer, self._ran = backends.run_all(self._asked, calls)
+            return answer.output, answer.states, answer.observed
         final: dict[str, list[Tensor]] = {s: [] for s in states}
         recorded: dict[str, list[Tensor]] = {name: [] for name in observe}
         for layer in range(self.num_layers):
@@ -255,28 +264,42 @@ class Stack(nn.Module):
             {name: torch.stack(v) for name, v in recorded.items()},
         )
 
-    def _one(self, layer, direction, x, states, lengths, observe):
+    def _is_plain(self) -> bool:
+        """Whether layers hand on what they compute as it is, and nobody looks at each by itself."""
+        return (
+            self.num_layers > 1
+            and not self.bidirectional
+            and self.cell.window == 1
+            and not (self.dropout and self.training)
+            and self._recorder is None
+        )
+
+    def _engine_call(self, layer, direction, x, states, lengths, observe) -> Call:
         cell = self._training_cell if self.training else self._evaluation_cell
         sizes, named = self._sizes(layer), self._named(layer, direction)
         drop = self.weight_drop if self.training else 0.0
         params = effective(cell, sizes, named, weight_drop=drop)
         self._draw(cell, sizes, params, x)
-        reverse, window = bool(direction), states.pop(WINDOW, None)
-        turn = reverse and window is not None
-        if window is not None:
-            x = turned(x, lengths) if turn else x
-            before = window
-            x, window = _windows(x, before, cell.window, lengths)
-        call = Call(
+        return Call(
             cell,
             x,
             states,
             params,
             lengths=lengths,
-            reverse=reverse and not turn,
+            reverse=bool(direction),
             observe=observe,
             training=torch.is_grad_enabled(),
         )
+
+    def _one(self, layer, direction, x, states, lengths, observe):
+        window = states.pop(WINDOW, None)
+        turn = bool(direction) and window is not None
+        if window is not None:
+            x = turned(x, lengths) if turn else x
+            before = window
+            x, window = _windows(x, before, self.cell.window, lengths)
+        call = self._engine_call(layer, direction, x, states, lengths, observe)
+        call.reverse = bool(direction) and not turn
         if self._recorder is None:
             answer, self._ran = backends.run(self._asked, call)
         else:

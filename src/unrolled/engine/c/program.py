@@ -69,6 +69,9 @@ class _Writer:
             PhaseWriter(self.spelling, f"backward{n}", phase, backward=True)
             for n, phase in enumerate(plan.backward)
         ]
+        fetched: set[str] = set()
+        for writer in self.backward:
+            writer.fetched = fetched
         first = 0
         for writer in self.forward:
             writer.x_first, first = first, first + writer.x_columns
@@ -221,7 +224,8 @@ static inline long units(long width, long me, long n) {{
 
 /* A thread's slice through all of time; `keep` what the backward pass will read. */
 static inline __attribute__((always_inline)) void forward_slice(
-    const call *c, const packed *p, long me, long n, const int keep) {{
+    const call *given, const packed *p, long me, long n, const int keep) {{
+  const call own = *given, *const c = &own; /* which no store can change, as the compiler sees */
   SLICE;
   FOR(s, c->T) {{
     const long t = c->reverse ? c->T - 1 - s : s;
@@ -254,7 +258,8 @@ static inline void untouched(const call *c, const step *at, const real *before, 
 /* Whether dx is computed step by step, while dz is in cache: where every thread has rows for some tiles. */
 static inline int at_once(const call *c, long n) {{ return !c->split && c->B / n >= 16; }}
 
-static void backward_slice(const call *c, const packed *p, long me, long n) {{
+static void backward_slice(const call *given, const packed *p, long me, long n) {{
+  const call own = *given, *const c = &own;
   SLICE;
   for (long s = c->T - 1; s >= 0; s--) {{
     const long t = c->reverse ? c->T - 1 - s : s;
@@ -263,7 +268,7 @@ static void backward_slice(const call *c, const packed *p, long me, long n) {{
     {self._step(backward=True)}
     {phases}
     {idle}
-    if (c->want_dx && at_once(c, n)) inputs(c, p, t * c->B + b0, t * c->B + b1);
+    if (c->want_dx && at_once(c, n)) inputs(given, p, t * c->B + b0, t * c->B + b1);
   }}
 }}
 """

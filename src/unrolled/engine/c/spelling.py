@@ -192,6 +192,8 @@ class Spelling:
             fix='Add it with add_primitive(…, c="…"), or use backend="reference".',
         )
 
+    arriving = "c->d_output + at->t * c->ldt + row * c->ldb + j"  # at the output
+
     def _arriving(self, name: str, k: int) -> str:
         """What reaches a result from later steps, from the output, and from its record."""
         traced, parts = self.plan.traced, []
@@ -199,7 +201,7 @@ class Spelling:
         if name in traced.states:
             parts.append(f"ld(at->d_{name}_0 + row * {width} + j)")
         if name == traced.states[0]:
-            parts.append("ld(c->d_output + at->t * c->ldt + row * c->ldb + j)")
+            parts.append(f"ld({self.arriving})")
         if name in self.plan.observed:
             place = f"c->q_{name} + (at->t * c->B + row) * {width} + j"
             parts.append(f"(c->q_{name} ? ld({place}) : all(0))")

@@ -10,6 +10,8 @@ from .groups import Group, Products
 from .spelling import Spelling
 from .tiles import most_rows, table
 
+AHEAD = 8  # rows that equations without products before them fetch ahead
+
 
 class PhaseWriter:
     """Writes one phase of the forward (`forward0`, …) or backward pass."""
@@ -19,6 +21,7 @@ class PhaseWriter:
         self.products = Products(spelling, name, phase, backward=backward)
         self.columns, self.groups = self.products.columns, self.products.groups
         self.x_first = self.x_total = 0  # where its columns lie among those of a product ahead
+        self.fetched: set[str] = set()  # what phases before it in a step have fetched
         self.most = {1: 4, 2: 2}.get(self.products.widest, 1)
         self.width = f"c->{phase.width}p"
         self.units = f"c->{phase.width}"
@@ -53,7 +56,7 @@ class PhaseWriter:
             lines += self._destinations(k, value)
         skipped = self._skipped()
         keep = ", const int keep" if not self.backward else ""
-        body = "\n      ".join(lines)
+        body = "\n      ".join(self._fetches() + lines)
         group = "const long group = ((row + 1) * c->G - 1) / c->B;\n    " if "group" in body else ""
         unused = ", (void)keep" if keep else ""
         return f"""
@@ -76,6 +79,29 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
     }}
   }}
 }}"""
+
+    def _fetches(self) -> list[str]:
+        """Fetch what later rows will read of the forward pass: it lies far away by now."""
+        if not self.backward:
+            return []
+        spelling, nodes = self.spelling, self.spelling.nodes
+        places: dict[str, None] = {}
+        for k in self.phase.nodes:
+            node = nodes[k]
+            if node.op == "grad" and node.attr == spelling.plan.traced.states[0]:
+                places[spelling.arriving] = None
+            norms = [spelling.norm_operand[str(node.attr)]] if node.op == "norm_back" else []
+            for a in (*node.args, *norms):
+                if a < spelling.derived.forward and (a in spelling.saved or a in spelling.made
+                                                     or nodes[a].op == "state"):  # fmt: skip
+                    places[spelling.place(a, backward=True)] = None
+        new = [place for place in places if place not in self.fetched]
+        self.fetched |= {*new}
+        if not new:
+            return []
+        later = "rows" if self.columns else f"{AHEAD}"
+        fetches = [f"fetch({place});" for place in new]
+        return [f"{{ const long row = b + r + {later};", *(f"  {f}" for f in fetches), "}"]
 
     def _said(self, column: Column) -> str:
         node = self.spelling.nodes[column.product] if column.product >= 0 else None

@@ -35,6 +35,8 @@ typedef whole vi __attribute__((vector_size(BYTES)));
 
 static inline v ld(const real *p) { return *(const vu *)p; }
 static inline void st(real *p, v x) { *(vu *)p = x; }
+/* Have a line in the cache by the time it is read; where nothing lies there, nothing happens. */
+static inline void fetch(const void *p) { __builtin_prefetch(p); }
 static inline v all(real x) { return (v){0} + x; }
 /* The same value on every lane, straight from memory: the load itself spreads it. */
 static inline v every(const real *p) {
