@@ -1,12 +1,15 @@
 """`unrolled bench`: operations counted by hand, no time on a wrong result, rivals in turn."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
 
+from unrolled import memory
 from unrolled.bench import contenders as who
 from unrolled.bench import streams
+from unrolled.bench.apart import Apart, serve
 from unrolled.bench.contenders import Contender, contenders
 from unrolled.bench.peak import peak
 from unrolled.bench.report import Measured, markdown
@@ -175,15 +178,55 @@ def test_a_target_is_met_or_not():
     assert "| torch.nn 2000.00 ms | **0.50** | ≤ 0.5 |" in lines[2]
 
 
+def test_a_contender_has_a_process_of_its_own_that_ends_with_it():
+    work = Work("rnn", SMALL)
+    ours, rival, *_ = contenders(work, "reference")
+    with Apart(ours, work, "reference") as one, Apart(rival, work, "reference") as other:
+        times = interleaved([one, other], 3)
+        running = [one._process, other._process]
+        assert [p.poll() for p in running] == [None, None]
+    assert list(times) == ["unrolled (reference)", "torch.nn"]
+    assert all(0 < t.best < 1 for t in times.values())
+    assert None not in [p.poll() for p in running]
+
+
+def test_a_process_that_ends_early_is_said():
+    work = Work("rnn", SMALL)
+    lost = Contender("nobody", lambda: None, key="torchrecurrent")
+    with (
+        Apart(lost, Work("gru-first", SMALL), "reference") as one,
+        pytest.raises(BackendError, match="the process that times nobody: expected an answer"),
+    ):
+        one.seconds(1)
+    ours = contenders(work, "reference")[0]
+    with Apart(ours, work, "reference") as one:
+        one._process.kill()
+        one._process.wait()
+        with pytest.raises(BackendError, match="the process that times unrolled"):
+            one.seconds(1)
+
+
+def test_processes_keep_what_they_free_where_asked(monkeypatch, capsys):
+    work, kept = Work("rnn", SMALL), []
+    monkeypatch.setattr(memory, "keep_freed", lambda: kept.append(True))
+    for keep in (False, True):
+        said = {"key": "loop", "backend": "reference", "threads": 1, "keep_freed": keep}
+        serve([json.dumps({"work": asdict(work), **said}), "2 1"])
+        ready, seconds = capsys.readouterr().out.split()
+        assert ready == "ready"
+        assert float(seconds) > 0
+    assert kept == [True]
+
+
 def test_the_command_prints_lines_json_and_a_table(unrolled):
-    given = ("bench", "rnn", "mingru", "--shape", "2,3,4,5", "--runs", "2")
+    given = ("bench", "mingru", "--shape", "2,3,4,5", "--runs", "2")
     out = unrolled(*given).out
-    assert "rnn, B=2 T=3 I=4 H=5, training, float32" in out
+    assert "mingru, B=2 T=3 I=4 H=5, training, float32" in out
     assert "ours takes" in out
-    facts = json.loads(unrolled(*given, "--json", "--inference").out)
-    assert [row["cell"] for row in facts["rows"]] == ["rnn", "mingru"]
+    facts = json.loads(unrolled(*given, "rnn", "--json", "--inference").out)
+    assert [row["cell"] for row in facts["rows"]] == ["mingru", "rnn"]
     assert all(row["runs"] == 2 and row["ratio"]["loop"] > 0 for row in facts["rows"])
-    assert "| work | ours |" in unrolled(*given, "--table").out
+    assert "| work | ours |" in unrolled(*given, "--table", "--keep-freed").out
 
 
 @pytest.mark.parametrize(

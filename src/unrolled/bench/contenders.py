@@ -6,6 +6,7 @@ it, as long as what it computes is the same thing.
 """
 
 import importlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,6 +44,10 @@ TORCHRECURRENT = {
 }
 
 
+IN_FLOAT32 = "ours in float32"
+KEYS = ("unrolled", IN_FLOAT32, "torch.nn", "loop", "torchrecurrent")
+
+
 @dataclass
 class Contender:
     """Somebody who does the work.
@@ -52,12 +57,25 @@ class Contender:
         call: does it once.
         checked: whether its result was compared with the reference's.
         loses: what it loses more of than ours may, in a rival alone.
+        key: which of `KEYS` it is.
     """
 
     name: str
     call: Callable[[], object]
     checked: bool = True
     loses: str = ""
+    key: str = ""
+
+    def seconds(
+        self, repeats: int, *, warm: bool = False, clock: Callable[[], float] = time.perf_counter
+    ) -> float:
+        """How long it takes to do the work so many times; `warm`: once more before that."""
+        if warm:
+            self.call()
+        begun = clock()
+        for _ in range(repeats):
+            self.call()
+        return clock() - begun
 
 
 def contenders(work: Work, backend: str = "auto", rivals: tuple[str, ...] = ()) -> list[Contender]:
@@ -72,36 +90,59 @@ def contenders(work: Work, backend: str = "auto", rivals: tuple[str, ...] = ()) 
     Raises:
         BackendError: somebody computes something wrong, or ours cannot run this.
     """
+    ours, x, towards = _given(work, backend)
+    exact = _like(ours, _layer(work, "reference", torch.float64))
+    truth = _results(exact, x.double(), towards.double(), work.training)
+    loop = _like(ours, _layer(work, "reference", x.dtype))
+    lost = _distances(truth, _results(loop, x, towards, work.training))
+    found = []
+    for key in KEYS:
+        if key != "unrolled" and rivals and key not in rivals:
+            continue
+        module = _module(key, work, ours, backend)
+        if module is None:
+            continue
+        kind = torch.float32 if key == IN_FLOAT32 else x.dtype
+        given = (module, x.to(kind), towards.to(kind), work.training)
+        checked, loses = key != "torchrecurrent", ""
+        if checked:
+            loses = _hold(key, work, truth, lost, _results(*given))
+        label = f"unrolled ({ours.backend})" if key == "unrolled" else key
+        found.append(Contender(label, _call(*given), checked, loses, key))
+    return found
+
+
+def alone(work: Work, key: str, backend: str = "auto") -> Contender:
+    """One of them, not checked: for a process of its own."""
+    ours, x, towards = _given(work, backend)
+    kind = torch.float32 if key == IN_FLOAT32 else x.dtype
+    module = _module(key, work, ours, backend)
+    assert module is not None  # it was found when all were checked
+    return Contender(key, _call(module, x.to(kind), towards.to(kind), work.training), key=key)
+
+
+def _given(work: Work, backend: str) -> tuple[Recurrent, Tensor, Tensor]:
+    """Our layer, an input, and what its output is multiplied with: the same in every process."""
     torch.manual_seed(0)
     dtype, s = getattr(torch, work.dtype), work.shape
     ours = _layer(work, backend, dtype)
     x = torch.randn(s.batch, s.steps, s.inputs, dtype=dtype)
-    towards = torch.randn(s.batch, s.steps, ours.output_size, dtype=dtype)
-    exact = _like(ours, _layer(work, "reference", torch.float64))
-    loop = _like(ours, _layer(work, "reference", dtype))
-    truth = _results(exact, x.double(), towards.double(), work.training)
-    lost = _distances(truth, _results(loop, x, towards, work.training))
-    modules: dict[str, nn.Module] = {"unrolled": ours}
-    if dtype == torch.bfloat16:
-        modules["ours in float32"] = _like(ours, _layer(work, backend, torch.float32))
-    if rival := _torch_nn(work, ours, dtype):
-        modules["torch.nn"] = rival
-    modules["loop"] = loop
-    found = []
-    for name, module in modules.items():
-        if name != "unrolled" and rivals and name not in rivals:
-            continue
-        kind = torch.float32 if name == "ours in float32" else dtype
-        given = (module, x.to(kind), towards.to(kind), work.training)
-        loses = _hold(name, work, truth, lost, _results(*given))
-        label = f"unrolled ({ours.backend})" if name == "unrolled" else name
-        found.append(Contender(label, _call(*given), loses=loses))
-    if not rivals or "torchrecurrent" in rivals:
-        other = _torchrecurrent(work, dtype)
-        if other is not None:
-            call = _call(other, x, towards, work.training)
-            found.append(Contender("torchrecurrent", call, checked=False))
-    return found
+    return ours, x, torch.randn(s.batch, s.steps, ours.output_size, dtype=dtype)
+
+
+def _module(key: str, work: Work, ours: Recurrent, backend: str) -> nn.Module | None:
+    """What does the work for one of `KEYS`; `None` where it does not know the cell."""
+    dtype = getattr(torch, work.dtype)
+    if key == "unrolled":
+        return ours
+    if key == IN_FLOAT32:
+        half = dtype == torch.bfloat16
+        return _like(ours, _layer(work, backend, torch.float32)) if half else None
+    if key == "torch.nn":
+        return _torch_nn(work, ours, dtype)
+    if key == "loop":
+        return _like(ours, _layer(work, "reference", dtype))
+    return _torchrecurrent(work, dtype)
 
 
 def _layer(work: Work, backend: str, dtype: torch.dtype) -> Recurrent:

@@ -1,10 +1,12 @@
 """A row comes in; its measured figures, as facts and as lines for people, go out."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..messages import tr
-from .contenders import contenders
+from .apart import Apart
+from .contenders import Contender, contenders
 from .streams import stream_contenders
 from .tables import Row
 from .timing import Times, interleaved
@@ -99,8 +101,16 @@ class Measured:
         return [*found, f"  {rate}"]
 
 
-def measure(row: Row, runs: int, *, backend: str, peak: float | None, all_rivals=False) -> Measured:
-    """Check everybody's result, then time them in turn.
+def measure(
+    row: Row,
+    runs: int,
+    *,
+    backend: str,
+    peak: float | None,
+    all_rivals: bool = False,
+    keep_freed: bool = False,
+) -> Measured:
+    """Check everybody's result, then time them in turn, each in a process of its own.
 
     Args:
         row: what is timed.
@@ -108,6 +118,7 @@ def measure(row: Row, runs: int, *, backend: str, peak: float | None, all_rivals
         backend: ours.
         peak: of this machine, operations a second.
         all_rivals: everybody who knows the cell, not those of the row alone.
+        keep_freed: whether all processes keep what they free.
 
     Raises:
         BackendError: a result is wrong; nothing is timed then.
@@ -116,7 +127,13 @@ def measure(row: Row, runs: int, *, backend: str, peak: float | None, all_rivals
         who = stream_contenders(row.work.shape, backend)
     else:
         who = contenders(row.work, backend, () if all_rivals else tuple(row.rivals))
-    times = interleaved(who, runs)
+    with ExitStack() as stack:
+        timed: list[Contender | Apart] = [*who]
+        if not row.stream:
+            timed = [
+                stack.enter_context(Apart(c, row.work, backend, keep_freed=keep_freed)) for c in who
+            ]
+        times = interleaved(timed, runs)
     unchecked = tuple(c.name for c in who if not c.checked)
     return Measured(row, times, unchecked, peak, {c.name: c.loses for c in who if c.loses})
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .apart import Apart
 from .contenders import Contender
 
 LONG = 0.1  # seconds of a call that warms itself up
@@ -31,7 +32,7 @@ class Times:
 
 
 def interleaved(
-    contenders: Sequence[Contender],
+    contenders: Sequence[Contender | Apart],
     runs: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Times]:
@@ -49,10 +50,7 @@ def interleaved(
     """
     repeats, spans = {}, {}
     for c in contenders:
-        c.call()
-        begun = clock()
-        c.call()
-        took = max(clock() - begun, 1e-7)
+        took = max(c.seconds(1, warm=True, clock=clock), 1e-7)
         spans[c.name] = took
         repeats[c.name] = max(1, round(LEAST_SECONDS / took))
     samples: dict[str, list[float]] = {c.name: [] for c in contenders}
@@ -60,10 +58,6 @@ def interleaved(
         first = k % len(contenders)
         for c in [*contenders[first:], *contenders[:first]]:
             n = repeats[c.name]
-            if spans[c.name] < LONG:
-                c.call()  # what the one before left in the caches is not this one's
-            begun = clock()
-            for _ in range(n):
-                c.call()
-            samples[c.name].append((clock() - begun) / n)
+            warm = spans[c.name] < LONG  # what the one before left in the caches is not this one's
+            samples[c.name].append(c.seconds(n, warm=warm, clock=clock) / n)
     return {name: Times(tuple(v)) for name, v in samples.items()}

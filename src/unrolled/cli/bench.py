@@ -27,6 +27,10 @@ def bench(
         list[str] | None,
         typer.Option(help="Tables of docs/performance.md: network, pointwise, phased, shapes, …"),
     ] = None,
+    keep_freed: Annotated[
+        bool,
+        typer.Option("--keep-freed", help="All sides keep memory they free, as `train` does."),
+    ] = False,
     table: Annotated[bool, typer.Option("--table", help="Print Markdown.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -62,7 +66,16 @@ def bench(
     found = []
     for row in wanted:
         most = peaks.get(row.work.dtype)
-        found.append(measure(row, runs, backend=backend, peak=most, all_rivals=not row.rivals))
+        found.append(
+            measure(
+                row,
+                runs,
+                backend=backend,
+                peak=most,
+                all_rivals=not row.rivals,
+                keep_freed=keep_freed,
+            )
+        )
         if not (as_json or table):
             typer.echo("\n".join(found[-1].lines()))
     if as_json:

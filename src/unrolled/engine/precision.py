@@ -40,7 +40,7 @@ def precision(call: Call) -> Precision:
 
 def _found(call: Call) -> Precision:
     answer = given(call)
-    if answer != torch.float64 and _is_autocast(call.x.device.type):
+    if answer != torch.float64 and is_autocast(call.x.device.type):
         answer = torch.get_autocast_dtype(call.x.device.type)
     real = WIDER.get(answer, answer)
     half = answer == torch.bfloat16 and multiplies_halves()
@@ -62,7 +62,8 @@ def given(call: Call) -> torch.dtype:
     return call.x.dtype
 
 
-def _is_autocast(device: str) -> bool:
+def is_autocast(device: str) -> bool:
+    """Whether autocast is on for this kind of device."""
     if device == "cpu":  # the check below costs more than all the rest
         return torch.is_autocast_enabled("cpu")
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ..engine.precision import is_autocast
 from ..errors import ShapeError
 
 States = dict[str, Tensor]
@@ -60,7 +61,7 @@ def checked_input(x, features: int, dims: str, weight: Tensor | None) -> None:
         )
     if not x.is_floating_point():
         raise ShapeError("the input", expected="floating point", got=x.dtype, fix="Use x.float().")
-    if weight is None or _is_autocast(x.device.type):
+    if weight is None or is_autocast(x.device.type):
         return
     if weight.dtype != x.dtype or weight.device != x.device:
         raise ShapeError(
@@ -101,7 +102,7 @@ def checked_states(given: Mapping[str, Tensor] | None, default: States) -> State
                 expected=f"(L·D, B, width) = {tuple(like.shape)}",
                 got=tuple(value.shape) if isinstance(value, Tensor) else f"a {_kind(value)}",
             )
-        same = value.dtype == like.dtype or _is_autocast(like.device.type)
+        same = value.dtype == like.dtype or is_autocast(like.device.type)
         if not same or value.device != like.device:
             raise ShapeError(
                 f"state {name!r}",
@@ -110,10 +111,6 @@ def checked_states(given: Mapping[str, Tensor] | None, default: States) -> State
                 fix="Move it with `.to(...)`.",
             )
     return {**default, **given}
-
-
-def _is_autocast(device: str) -> bool:
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _kind(value) -> str:

@@ -176,6 +176,8 @@ def effective(
     x, u = named.get("weight_ih"), named.get("weight_hh")
     if u is not None and weight_drop:
         u = F.dropout(u, weight_drop)
+    if not (traced.structure or traced.norms or traced.projs or traced.weights):
+        return Params(x, named.get("bias_ih"), u, named.get("bias_hh"))
     if x is not None and "shared" in traced.structure.get("x", "").split():
         x = x.repeat(len(traced.x_gates), 1)
     if u is not None:

@@ -112,7 +112,9 @@ class Stack(nn.Module):
         self._zoneout_rates = rates
         finite = tuple(s for s in traced.states if abs(traced.init[s]) != float("inf"))
         self._learned = finite if learn_initial else traced.learned
-        self._names: list[tuple[str, ...]] = []
+        self._names: list[tuple[tuple[str, str], ...]] = []  # without the suffix, and with it
+        self._known_sizes: list[Sizes] = []
+        self._known_sizes = [self._sizes(layer) for layer in range(num_layers)]
         for layer in range(num_layers):
             for direction in range(self.directions):
                 self._add(layer, direction, {"device": device, "dtype": dtype})
@@ -149,6 +151,8 @@ class Stack(nn.Module):
         self._asked, self._ran = backends.known(name), ""
 
     def _sizes(self, layer: int) -> Sizes:
+        if layer < len(self._known_sizes):  # asked for at every call
+            return self._known_sizes[layer]
         projected = self.proj_size or self.hidden_size
         width = projected if self.cell.output_width == "P" else self.hidden_size
         inputs = self.input_size if layer == 0 else self.directions * width
@@ -161,17 +165,16 @@ class Stack(nn.Module):
         suffix = self._suffix(layer, direction)
         for name, shape in found.items():
             self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, **factory)))
-        self._names.append(tuple(found))
+        self._names.append(tuple((name, name + suffix) for name in found))
 
     def _suffix(self, layer: int, direction: int) -> str:
         return f"_l{layer}" + ("_reverse" if direction else "")
 
     def _named(self, layer: int, direction: int) -> dict[str, Tensor]:
-        suffix = self._suffix(layer, direction)
         found = {}
-        for name in self._names[layer * self.directions + direction]:
-            own = self._parameters.get(name + suffix)  # found faster there than as an attribute
-            found[name] = getattr(self, name + suffix) if own is None else own
+        for name, full in self._names[layer * self.directions + direction]:
+            own = self._parameters.get(full)  # found faster there than as an attribute
+            found[name] = getattr(self, full) if own is None else own
         return found
 
     def reset_parameters(self) -> None:

@@ -197,7 +197,7 @@ _OUTERS = """
    dz[.][slot][unit] * a[.][i] with all operands a that it is multiplied with, and its own sum,
    which is a bias's gradient.
    Slots side by side with the same operands are a run, whose vectors are summed in groups of at
-   most WIDE; threads share the groups. A group's sums lie with units side by side, an operand's
+   most WIDE; threads share the vectors. A group's sums lie with units side by side, an operand's
    values below each other, until they are complete: then they are turned. */
 #define TABLES \\
   const struct { const kept *a; long lda, size; } operands[] = {OPERANDS}; \\
@@ -268,6 +268,11 @@ static __attribute__((noinline)) void turn_group(const call *c, long r, long q, 
   }
 }
 
+/* How many of so many vectors a share of the cost reaches. */
+static long reached(long share, long each, long count) {
+  return share < 0 ? 0 : least((share + each / 2) / each, count);
+}
+
 /* What me of n does of it. */
 static void outers(const call *c, long me, long n) {
   TABLES;
@@ -277,7 +282,7 @@ static void outers(const call *c, long me, long n) {
     vectors += runs[r].count * up(runs[r].units) / V;
     total += runs[r].count * up(runs[r].units) / V * (sizes[r] + 1);
   }
-  while (most > 1 && vectors < 2 * most * n) most /= 2;
+  while (most > 1 && vectors < most * n) most /= 2;
   real *const right = c->sums + summed_reals(c) + me * panel_reals(c);
   real *const left = right + (SORTED) * BLOCK;
   const long rows = c->T * c->B;
@@ -293,16 +298,15 @@ static void outers(const call *c, long me, long n) {
     real *sums = c->sums;
     long cost = 0;
     FOR(r, RUNS_COUNT) {
-      const long count = runs[r].count * up(runs[r].units) / V;
-      for (long q = 0, m; q < count; q += m) {
-        m = block(count - q, most);
-        if (cost * n / total == me) {
-          add_group(c, r, q, m, k0, right, left, sums);
-          if (last) turn_group(c, r, q, m, sums);
-        }
-        cost += m * (sizes[r] + 1);
-        sums += m * V * sizes[r];
+      const long count = runs[r].count * up(runs[r].units) / V, each = sizes[r] + 1;
+      const long end = reached(total * (me + 1) / n - cost, each, count);
+      for (long q = reached(total * me / n - cost, each, count), m; q < end; q += m) {
+        m = block(end - q, most);
+        add_group(c, r, q, m, k0, right, left, sums + q * V * sizes[r]);
+        if (last) turn_group(c, r, q, m, sums + q * V * sizes[r]);
       }
+      cost += count * each;
+      sums += count * V * sizes[r];
     }
     k0 += EACH * BLOCK;
   } while (k0 < rows);

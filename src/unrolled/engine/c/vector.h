@@ -122,6 +122,23 @@ static inline v inverse(v x) {
 #endif
 }
 
+#if defined(__AVX512F__)
+/* exp: y / log 2 = n + r, a polynomial in r (the least relative error of 2^r with 2^0 = 1), and n
+   added to the exponent; rounding and scaling are an instruction each. */
+static inline v exp_inside(v y) {
+  const v n = (v)_mm512_roundscale_ps((__m512)(y * 1.44269502f), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  v r = fma_(y, all(1.44269502f), -n);
+  r = fma_(y, all(1.92596303e-8f), r); /* what 1 / log 2 has beyond 24 bits */
+  v p = all(1.5353362e-4f);
+  p = fma_(p, r, all(1.3398875e-3f));
+  p = fma_(p, r, all(9.6184369e-3f));
+  p = fma_(p, r, all(5.5503324e-2f));
+  p = fma_(p, r, all(2.4022648e-1f));
+  p = fma_(p, r, all(6.9314718e-1f));
+  p = fma_(p, r, all(1));
+  return (v)_mm512_scalef_ps((__m512)p, (__m512)n);
+}
+#else
 /* exp: y = n log 2 + r, a polynomial in r (Cephes), and n added to the exponent. */
 static inline v exp_inside(v y) {
   v n = fma_(y, all(1.44269504088896341f), all(12582912.f)) - 12582912.f;
@@ -137,6 +154,7 @@ static inline v exp_inside(v y) {
   vi scale = (__builtin_convertvector(n, vi) + 127) << 23;
   return p * (v)scale;
 }
+#endif
 static inline v exp_(v x) {
   v p = exp_inside(clamp(x, -87.336544f, 88.37626f));
   p = sel((vi)(x < (real)-87.336544f), all(0), p);
