@@ -85,16 +85,16 @@ class Backward:
         features, operand = struct.K, projected if traced.operand_width == "P" else units
         gates, of_x, of_u = len(traced.x_gates), len(layout["by_x"]), layout["by_u"]
         blocks = max([len(traced.u_gates), *(n + 1 for _, n in of_u)])
-        sums, padded = self._sums, found.padded
-        self._gx = _cut(sums("gx", gates, of_x, units, padded(features)), features)
+        sums = self._sums
+        self._gx = sums("gx", gates, of_x, units, features)
         self._gbx = sums("gbx", gates, of_x, units)
-        self._gu = _cut(sums("gu", blocks, len(of_u), units, padded(operand)), operand)
+        self._gu = sums("gu", blocks, len(of_u), units, operand)
         self._gbu = sums("gbu", blocks, len(of_u), units)
         projs, of_p = len(traced.projs), len(layout["by_proj"])
-        self._gp = _cut(sums("gp", projs, of_p, projected, struct.Hp), units) if projs else None
+        self._gp = sums("gp", projs, of_p, projected, units) if projs else None
         struct.want_dx = int(self.wants[0])
         if struct.want_dx:
-            self.dx = self._bind("dx", POOL.take(steps, batch, padded(features), dtype=kept))
+            self.dx = self._bind("dx", POOL.take(steps, batch, found.padded(features), dtype=kept))
 
     def run(self) -> None:
         """The pass over time, and the sums."""

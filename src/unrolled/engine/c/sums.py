@@ -1,7 +1,7 @@
 """A plan comes in; C goes out that sums its derivatives over time: dW, dU, dP, biases, and dx.
 
 Sums run over time and batch in order, and threads share the units: bits do not depend on either.
-They are written as PyTorch lays parameters out, but for rows of whole vectors.
+They are written as PyTorch lays parameters out.
 """
 
 from collections.abc import Iterator
@@ -91,15 +91,15 @@ class Sums:
         if derived.by_x:
             for gate, k in derived.by_x.items():
                 block = traced.x_gates.index(gate)
-                found[slots[k]].append((0, f"c->gx + {block} * c->H * up(c->K)"))
+                found[slots[k]].append((0, f"c->gx + {block} * c->H * c->K"))
         number = {value: n + bool(derived.by_x) for n, value in enumerate(operands(self.plan))}
-        width = f"up(c->{traced.operand_width})"
+        width = f"c->{traced.operand_width}"
         for node, block in u_blocks(self.plan).items():
             operand = number[traced.graph.nodes[node].args[0]]
             found[slots[derived.by_u[node]]].append((operand, f"c->gu + {block} * c->H * {width}"))
         for n, (name, k) in enumerate(derived.by_proj.items(), len(number) + bool(derived.by_x)):
             block = traced.projs.index(name)
-            found[slots[k]].append((n, f"c->gp + {block} * c->P * up(c->H)"))
+            found[slots[k]].append((n, f"c->gp + {block} * c->P * c->H"))
         return found
 
     def _biases(self) -> Iterator[tuple[int, str]]:
@@ -257,9 +257,12 @@ static __attribute__((noinline)) void turn_group(const call *c, long r, long q, 
     const real *from = sums + i * V;
     FOR(u, uses_of) {
       const long size = operands[uses[runs[r].first + u]].size;
-      real *to = outs[runs[r].out + slot * uses_of + u] + unit * up(size);
-      for (long l = 0; l < lanes; l++, to += up(size)) for (long j = 0; j < size; j += V)
-        st(to + j, lifted(from + j * m * V + l, m * V * sizeof(real), size - j));
+      real *to = outs[runs[r].out + slot * uses_of + u] + unit * size;
+      for (long l = 0; l < lanes; l++, to += size) for (long j = 0; j < size; j += V) {
+        const v row = lifted(from + j * m * V + l, m * V * sizeof(real), size - j);
+        if (size - j >= V) st(to + j, row);
+        else memcpy(to + j, &row, (size - j) * sizeof(real));
+      }
       from += size * m * V;
     }
     const real *const own = c->gb + runs[r].slot * c->Hp + (q + i) * V;
