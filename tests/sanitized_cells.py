@@ -39,7 +39,7 @@ def inside(cells):
     class Apart:
         """A room whose buffers lie apart, so that what is read beyond one of them is seen."""
 
-        def __init__(self, places):
+        def __init__(self, places, memory=None):
             shapes = places.shapes.items()
             self.parts = {n: torch.empty(shape, dtype=kind) for n, (shape, kind) in shapes}
 
@@ -50,10 +50,8 @@ def inside(cells):
         def tensor(self, name):
             return self.parts[name]
 
-        def zero(self, before):
-            for name, part in self.parts.items():
-                if name == before:
-                    return
+        def zero(self):
+            for part in self.parts.values():
                 part.zero_()
 
     bound.POOL.take = lambda *shape, dtype: torch.empty(shape, dtype=dtype)

@@ -75,7 +75,7 @@ class Backward:
             full = struct.Pp if layout["observed"][name] == "P" else struct.Hp
             self._bind(f"q_{name}", arriving(d, full).contiguous())
         self._results = Room(self._of_results)
-        self._results.memory.zero_()
+        self._results.zero()
         self._results.point(struct)
         self._scratch = Room(self.of_scratch, scratch)
         self._scratch.point(struct)

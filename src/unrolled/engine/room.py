@@ -52,6 +52,10 @@ class Room:
         for name, (at, _) in self._places.bytes.items():
             setattr(struct, name, base + at)
 
+    def zero(self) -> None:
+        """Fill all with 0."""
+        self.memory.zero_()
+
     def tensor(self, name: str) -> Tensor:
         """One of the buffers."""
         at, size = self._places.bytes[name]
