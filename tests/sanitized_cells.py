@@ -39,9 +39,11 @@ def inside(cells):
     class Apart:
         """A room whose buffers lie apart, so that what is read beyond one of them is seen."""
 
-        def __init__(self, places, memory=None):
+        def __init__(self, places, memory=None, at=0):
+            summed = any(name.startswith("a_") for name in places.shapes)
+            make = torch.zeros if summed else torch.empty  # a backward pass adds to its results
             shapes = places.shapes.items()
-            self.parts = {n: torch.empty(shape, dtype=kind) for n, (shape, kind) in shapes}
+            self.parts = {n: make(shape, dtype=kind) for n, (shape, kind) in shapes}
 
         def point(self, struct):
             for name, part in self.parts.items():
@@ -49,10 +51,6 @@ def inside(cells):
 
         def tensor(self, name):
             return self.parts[name]
-
-        def zero(self):
-            for part in self.parts.values():
-                part.zero_()
 
     bound.POOL.take = lambda *shape, dtype: torch.empty(shape, dtype=dtype)
     bound.Room = gradients.Room = Apart

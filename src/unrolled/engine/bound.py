@@ -42,6 +42,7 @@ class Sizes(NamedTuple):
     split: bool
     keep: bool
     apart: bool
+    inner: bool
 
 
 class Form:
@@ -55,7 +56,9 @@ class Form:
 
     def __init__(self, found: Kernel, traced, sizes: Sizes):
         layout, real, kept = found.layout, found.real, found.kept
-        steps, batch, features, units, projected, reverse, threads, split, keep, apart = sizes
+        steps, batch, features, units, projected, reverse, threads, split, keep, apart, inner = (
+            sizes
+        )
         wide, narrow = found.padded(units), found.padded(projected)
         self.widths = {s: (projected, narrow) if traced.widths[s] == "P" else (units, wide)
                        for s in traced.states}  # fmt: skip
@@ -89,7 +92,7 @@ class Form:
             rings = {name: ((2, batch, self.widths[name][1]), real) for name in traced.states}
             inside |= {f"r_{name}": shape for name, shape in rings.items()}
         # The sequence of the first state is the output, which others hold.
-        alone = {*sequences, *saved} if apart else {f"s_{first}"}
+        alone = {*sequences, *saved} if apart else set() if inner else {f"s_{first}"}
         inside |= {name: v for name, v in {**sequences, **saved}.items() if name not in alone}
         self.alone = {name: v for name, v in {**sequences, **saved}.items() if name in alone}
         self.sequences = tuple(sequences)
@@ -164,6 +167,7 @@ def bind(
     *,
     keep: bool,
     apart: bool = False,
+    inner: bool = False,
     below: Bound | None = None,
 ) -> Bound:
     """Fill the struct of a call.
@@ -176,6 +180,7 @@ def bind(
         tensors: as `sequence.flat` orders them.
         keep: whether a backward pass will follow.
         apart: whether what the backward pass reads lies in tensors of their own, in `saved`.
+        inner: whether the output is for another layer alone, which `below` will name.
         below: the layer whose output is the input, in place of x among the tensors.
     """
     layout, real, kept = found.layout, found.real, found.kept
@@ -191,7 +196,9 @@ def bind(
     units, projected = sizes(traced, call, tensors)
     threads = _threads(steps * batch * units)
     split = _shares_units(traced, found, batch, units, projected, threads)
-    of = Sizes(steps, batch, features, units, projected, call.reverse, threads, split, keep, apart)
+    of = Sizes(
+        steps, batch, features, units, projected, call.reverse, threads, split, keep, apart, inner
+    )
     form = found.once(of, lambda: Form(found, traced, of))
     bound = Bound(form)
     if lengths is not None:

@@ -167,7 +167,10 @@ def _forward(found: Kernel, calls, lengths, tensors, keep: Sequence[bool]) -> li
     layers: list[Bound] = []
     for k, call in enumerate(calls):
         own, below = tensors[k * each : (k + 1) * each], layers[-1] if layers else None
-        layers.append(bind(found, call.traced, call, lengths, own, keep=keep[k], below=below))
+        inner = k < len(calls) - 1
+        layers.append(
+            bind(found, call.traced, call, lengths, own, keep=keep[k], inner=inner, below=below)
+        )
     for k, bound in enumerate(layers):
         found.library.forward(bound.pointer(), int(keep[k]))
     return layers

@@ -40,16 +40,17 @@ class Backward:
         struct.S = struct.T * struct.B | 1  # odd, so that vectors of dz share no places in caches
         if bound.form.backward is None:
             bound.form.backward = _places(bound, found)
-        self._of_results, self.of_scratch = bound.form.backward
+        self.of_results, self.of_scratch = bound.form.backward
         self._held: list[Tensor] = []
         self.dx: Tensor | None = None
 
-    def prepare(self, grads: tuple, scratch: Tensor) -> None:
+    def prepare(self, grads: tuple, results: Room, scratch: Room) -> None:
         """Let the call point at all that the pass reads and writes.
 
         Args:
             grads: what arrives at the output, the last states, the records.
-            scratch: memory of at least `of_scratch`, which the pass of another layer may use next.
+            results: what the pass results in, zeros.
+            scratch: what else it needs, which the pass of another layer may use next.
         """
         bound, found, traced = self.bound, self.found, self.traced
         struct, layout, widths = bound.struct, found.layout, bound.widths
@@ -74,11 +75,9 @@ class Backward:
                 continue
             full = struct.Pp if layout["observed"][name] == "P" else struct.Hp
             self._bind(f"q_{name}", arriving(d, full).contiguous())
-        self._results = Room(self._of_results)
-        self._results.zero()
-        self._results.point(struct)
-        self._scratch = Room(self.of_scratch, scratch)
-        self._scratch.point(struct)
+        self._results, self._scratch = results, scratch
+        results.point(struct)
+        scratch.point(struct)
         for s, d in zip(traced.states, d_finals, strict=True):
             if d is not None:
                 self._results.tensor(f"a_{s}")[steps & 1, :, : widths[s][0]] = d
@@ -173,8 +172,11 @@ def gradients(
         The gradients of all layers' tensors, in their order.
     """
     running = [layer for layer in reversed(layers) if layer is not None]
-    scratch = max((layer.of_scratch for layer in running), key=lambda places: places.size)
-    memory = POOL.take(scratch.size, dtype=scratch.dtype)
+    real = running[0].found.real
+    at = zeros = sum(layer.of_results.size for layer in running)  # then what they share
+    size = zeros + max(layer.of_scratch.size for layer in running)
+    memory = POOL.take(size, dtype=real)
+    memory[:zeros].zero_()
     arrives: Tensor | None = grads[0]
     place = len(layers)
     for layer in running:
@@ -182,7 +184,9 @@ def gradients(
         rest = grads[1:]
         if len(layers) > 1:
             rest = tuple(None if d is None else d[place] for d in rest)
-        layer.prepare((arrives, *rest), memory)
+        at -= layer.of_results.size
+        results = Room(layer.of_results, memory, at)
+        layer.prepare((arrives, *rest), results, Room(layer.of_scratch, memory, zeros))
         arrives = layer.dx
     for layer in running:  # nothing between them: C finds in the caches what C left there
         layer.run()

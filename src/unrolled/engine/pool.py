@@ -3,6 +3,7 @@
 Fresh megabytes at every call cost more in page faults than the arithmetic they serve.
 """
 
+import functools
 import threading
 from typing import NamedTuple
 
@@ -83,6 +84,7 @@ def shaped(memory: Tensor, shape: tuple[int, ...]) -> Tensor:
     return memory.as_strided(shape, strides(shape), 0)
 
 
+@functools.lru_cache(maxsize=4096)
 def strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Of a contiguous tensor of this shape."""
     found, stride = [], 1
@@ -92,6 +94,7 @@ def strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(found[::-1])
 
 
+@functools.lru_cache(maxsize=4096)
 def _rounded(size: int) -> int:
     """Up to the next of eight sizes an octave: batches of nearly one length share buffers."""
     step = 1 << max(0, size.bit_length() - 4)

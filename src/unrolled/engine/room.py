@@ -40,21 +40,18 @@ class Room:
     Args:
         places: where each lies.
         memory: the piece; one of the pool where it is not given.
+        at: the first element of it.
     """
 
-    def __init__(self, places: Places, memory: Tensor | None = None):
-        self._places = places
+    def __init__(self, places: Places, memory: Tensor | None = None, at: int = 0):
+        self._places, self._at = places, at
         self.memory = POOL.take(places.size, dtype=places.dtype) if memory is None else memory
 
     def point(self, struct: ctypes.Structure) -> None:
         """Let the struct's fields of these names point here."""
-        base = self.memory.data_ptr()
+        base = self.memory.data_ptr() + self._at * self._places.dtype.itemsize
         for name, (at, _) in self._places.bytes.items():
             setattr(struct, name, base + at)
-
-    def zero(self) -> None:
-        """Fill all with 0."""
-        self.memory.zero_()
 
     def tensor(self, name: str) -> Tensor:
         """One of the buffers."""
@@ -62,6 +59,8 @@ class Room:
         shape, kind = self._places.shapes[name]
         own = self._places.dtype
         if kind is own:
-            return self.memory.as_strided(shape, self._places.strides[name], at // kind.itemsize)
-        piece = self.memory[at // own.itemsize : -(-(at + size) // own.itemsize)]
+            first = self._at + at // kind.itemsize
+            return self.memory.as_strided(shape, self._places.strides[name], first)
+        end = self._at - (-(at + size) // own.itemsize)
+        piece = self.memory[self._at + at // own.itemsize : end]
         return piece.view(kind)[: size // kind.itemsize].view(shape)
