@@ -14,9 +14,10 @@ from random_cells import random_cells
 from unrolled.cells import Cell, add_primitive, exp, find, maximum, names, sigmoid, tanh
 from unrolled.engine.call import Params
 from unrolled.engine.graph import Builder, Graph, Symbol
-from unrolled.engine.primitives import LEAVES, PRIMITIVES, USER_C, _apply
-from unrolled.engine.reference import VALUES, Products, evaluate
+from unrolled.engine.primitives import LEAVES, PRIMITIVES, USER_C, apply
+from unrolled.engine.reference import Products, evaluate
 from unrolled.engine.traced import Traced
+from unrolled.engine.values import VALUES
 from unrolled.errors import CellError
 from unrolled.layers import Recurrent
 
@@ -332,7 +333,7 @@ def test_functions_of_numbers_alone_are_numbers(name):
     """`sigmoid(self.dt)` in a step: a hyper-parameter is a number, and stays one."""
     numbers = (0.7, 0.3)[: PRIMITIVES[name].arity]
     exact = VALUES[name](*(torch.tensor(v, dtype=torch.float64) for v in numbers))
-    assert float(_apply(name, *numbers)) == pytest.approx(float(exact), rel=1e-15)
+    assert float(apply(name, *numbers)) == pytest.approx(float(exact), rel=1e-15)
 
 
 def test_a_step_may_compute_with_its_hyper_parameters_first():

@@ -10,9 +10,9 @@ import inspect
 import sys
 from pathlib import Path
 
+from ..engine.adding import add_primitive
 from ..engine.primitives import (
     absolute,
-    add_primitive,
     cos,
     exp,
     log,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from ..errors import CellError
 from .declared import kind, names, table, written
-from .primitives import CUTS, LEAVES, PRIMITIVES
+from .primitives import CUTS, LEAVES, PRIMITIVES, refuse
 
 BY_SIGN = ("add", "sub", "mul", "div", "neg")  # typed as + - * / -, not by name
 MOST = 1000  # nodes of a graph in a file: a cell has tens
@@ -135,30 +135,6 @@ class Builder:
 def _key(node: Node) -> Node:
     # 0.0 == -0.0 as dictionary keys, and they are not the same number: repr tells them apart.
     return node if node.op != "const" else Node("const", (), repr(node.attr))
-
-
-def _kind(value) -> str:
-    return f"a {type(value).__name__}"
-
-
-def _call_it(value) -> str:
-    if type(value).__name__ == "Namespace":
-        return "Name what is read of it: `x.k`, `u.k(v)`, `w.k`."
-    if callable(value):
-        return "A product is called with what it multiplies: `u.k(h)`, not `u.k`."
-    if hasattr(value, "shape"):
-        return "A vector of values is a weight, `w.k`; a number that stays is declared in `hyper`."
-    return "Use the functions of `unrolled.cells` (sigmoid, tanh, maximum, …) on them."
-
-
-def refuse(value, op: str) -> NoReturn:
-    """Say that this is no operand."""
-    raise CellError(
-        f"an operand of {op} in the step",
-        expected="a state, a gate, a weight, a result of these, or a number",
-        got=_kind(value),
-        fix=_call_it(value),
-    )
 
 
 # What other libraries call a primitive.

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..engine.reference import EPSILON, compute, turned
+from ..engine.reference import EPSILON, turned
+from ..engine.values import compute
 from .record import Pass
 
 BACKWARD = ("u_back", "norm_back", "proj_back")
