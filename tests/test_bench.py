@@ -1,5 +1,6 @@
 """`unrolled bench`: operations counted by hand, no time on a wrong result, rivals in turn."""
 
+import io
 import json
 from dataclasses import asdict
 
@@ -122,14 +123,14 @@ def test_rivals_take_turns_and_short_calls_are_repeated():
             said.append(name)
             now[0] += seconds
 
-        return Contender(name, call)
+        return Contender(name, call, clock=lambda: now[0])
 
-    times = interleaved([of("a", 1.0), of("b", 2.0)], 4, clock=lambda: now[0])
+    times = interleaved([of("a", 1.0), of("b", 2.0)], 4)
     assert "".join(said[4:]) == "ab" + "ba" + "ab" + "ba"
     assert times["a"].median == pytest.approx(1.0)
     assert times["b"].median == pytest.approx(2.0)
     said.clear()
-    assert interleaved([of("a", 1e-4)], 2, clock=lambda: now[0])["a"].best == pytest.approx(1e-4)
+    assert interleaved([of("a", 1e-4)], 2)["a"].best == pytest.approx(1e-4)
     assert len(said) == 2 + 2 * (1 + 20)
 
 
@@ -206,16 +207,35 @@ def test_a_process_that_ends_early_is_said():
             one.seconds(1)
 
 
-def test_processes_keep_what_they_free_where_asked(monkeypatch, capsys):
+def test_processes_keep_what_they_free_where_asked(monkeypatch):
     work, kept = Work("rnn", SMALL), []
     monkeypatch.setattr(memory, "keep_freed", lambda: kept.append(True))
     for keep in (False, True):
         said = {"key": "loop", "backend": "reference", "threads": 1, "keep_freed": keep}
-        serve([json.dumps({"work": asdict(work), **said}), "2 1"])
-        ready, seconds = capsys.readouterr().out.split()
+        answers = io.StringIO()
+        serve([json.dumps({"work": asdict(work), **said}), "2 1"], answers)
+        ready, seconds = answers.getvalue().split()
         assert ready == "ready"
         assert float(seconds) > 0
     assert kept == [True]
+
+
+def test_a_cell_of_a_file_that_prints_is_timed_beside_modules_of_any_name(
+    unrolled, tmp_path, monkeypatch
+):
+    (tmp_path / "random.py").write_text("raise SystemExit('not the standard one')\n")
+    (tmp_path / "mine.py").write_text(
+        "from unrolled.cells import Cell, tanh\n"
+        "print('0.5')\n"
+        "class Mine(Cell):\n"
+        "    gates, states = 'a', 'h'\n"
+        "    def step(self, x, u, h):\n"
+        "        return {'h': tanh(x.a + u.a(h))}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    ran = unrolled("bench", "mine.py:Mine", "--shape", "2,3,4,5", "--runs", "2")
+    assert ran.code == 0
+    assert "ours takes" in ran.out
 
 
 def test_the_command_prints_lines_json_and_a_table(unrolled):

@@ -3,12 +3,15 @@
 The yardstick is the same layers run one by one, and the reference in float64.
 """
 
+import gc
+import threading
+
 import pytest
 import torch
 
 from near import assert_near
 from unrolled import Recurrent
-from unrolled.engine import compiled
+from unrolled.engine import backends, compiled, gradients
 from unrolled.errors import BackendError
 
 CELLS = ("lstm", "gru", "lstmp", "layernorm-lstm", "scrn", "indrnn")
@@ -34,11 +37,13 @@ def derived(layer, x, state=None):
 @pytest.fixture
 def counted(monkeypatch):
     """How many layers each joined run had."""
-    counts = []
-    original = compiled.run_joined
-    monkeypatch.setattr(
-        compiled, "run_joined", lambda calls: counts.append(len(calls)) or original(calls)
-    )
+    counts, c = [], backends.BACKENDS["c"]
+
+    def run(calls):
+        counts.append(len(calls))
+        return c.run_joined(calls)
+
+    monkeypatch.setitem(backends.BACKENDS, "c", c._replace(run_joined=run))
     return counts
 
 
@@ -64,7 +69,8 @@ def test_joined_layers_give_the_bits_of_layers_one_by_one(name, counted, monkeyp
     joined = derived(ours, x)
     assert counted == [3]
     ours.zero_grad()
-    monkeypatch.setattr(compiled, "joins", lambda calls: False)
+    alone = backends.BACKENDS["c"]._replace(joins=lambda calls: False)
+    monkeypatch.setitem(backends.BACKENDS, "c", alone)
     alone = derived(ours, x)
     assert counted == [3]
     for key, value in alone.items():
@@ -150,3 +156,56 @@ def test_layers_of_two_dtypes_are_not_joined():
     layer.weight_ih_l1.data = layer.weight_ih_l1.data.double()
     calls = [layer._engine_call(k, 0, torch.zeros(7, 4, 5), {}, None, ()) for k in range(2)]
     assert not compiled.joins(calls)
+
+
+def test_passes_over_one_graph_leave_nothing_behind():
+    """Rows of a Jacobian: nothing of a pass stays with the graph."""
+    ours, _ = both("lstm")
+    x = torch.randn(4, 7, 5, requires_grad=True)
+    output, _ = ours(x)
+
+    def tensors_after(passes):
+        for k in range(passes):
+            torch.autograd.grad(output[0, 0, k], x, retain_graph=True)
+        gc.collect()
+        return sum(type(thing) is torch.Tensor for thing in gc.get_objects())
+
+    assert tensors_after(2) == tensors_after(10)
+
+
+def test_autograd_takes_gradients_without_copying_them(monkeypatch):
+    ours, _ = both("gru")
+    made, collect = [], gradients.Pass.collect
+
+    def collected(self):
+        found = collect(self)
+        made.extend(v.data_ptr() for v in found if v is not None)
+        return found
+
+    monkeypatch.setattr(gradients.Pass, "collect", collected)
+    ours(torch.randn(4, 7, 5))[0].sum().backward()
+    assert {p.grad.data_ptr() for p in ours.parameters()} <= {*made}
+
+
+def test_threads_may_derive_one_graph_at_once():
+    torch.manual_seed(0)
+    layer = Recurrent("lstm", 3, 64, 2, backend="c")
+    x = torch.randn(8, 40, 3, requires_grad=True)
+    output, _ = layer(x)
+    losses = [output.sin().sum(), output.cos().sum(), output.square().sum(), output.sum()]
+    want = [torch.autograd.grad(loss, x, retain_graph=True)[0] for loss in losses]
+    right = []
+
+    def derive(loss, wanted):
+        for _ in range(10):
+            (grad,) = torch.autograd.grad(loss, x, retain_graph=True)
+            right.append(torch.equal(grad, wanted))
+
+    threads = [
+        threading.Thread(target=derive, args=pair) for pair in zip(losses, want, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert right == [True] * 40

@@ -6,11 +6,13 @@ somebody else has worked: each has the memory that a program of its user has.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
+from typing import TextIO
 
 from ..errors import BackendError
 from .contenders import Contender
@@ -45,26 +47,32 @@ class Apart:
         }
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "unrolled.bench.apart"],
+                # without the current folder among the modules, as the command is without it
+                [sys.executable, "-P", "-W", "ignore", "-m", "unrolled.bench.apart"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                # an interrupt is for the command, which ends this process
+                process_group=0 if os.name == "posix" else None,
             )
         except OSError as error:
             raise self._ended(str(error)) from None
-        self._tell(json.dumps(asked))
+        self._asked = json.dumps(asked)
         self._ready = False  # until it has imported everything, while others do the same
 
     def __enter__(self) -> "Apart":
+        try:
+            self._tell(self._asked)
+        except BackendError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
         self._process.kill()
         self._process.communicate()
 
-    def seconds(
-        self, repeats: int, *, warm: bool = False, clock: Callable[[], float] | None = None
-    ) -> float:
+    def seconds(self, repeats: int, *, warm: bool = False) -> float:
         """As `Contender.seconds`, by the clock of its process."""
         if not self._ready:
             self._ready = bool(self._heard())
@@ -86,7 +94,8 @@ class Apart:
         assert stdout is not None
         answer = stdout.readline()
         if not answer:
-            raise self._ended(f"it ended with {self._process.wait()}")
+            code = self._process.wait()
+            raise self._ended(f"it ended with {code}")
         return answer
 
     def _ended(self, why: str) -> BackendError:
@@ -98,7 +107,7 @@ class Apart:
         )
 
 
-def serve(lines: Sequence[str]) -> None:
+def serve(lines: Iterable[str], answers: TextIO) -> None:
     """What runs in such a process: the first line says what is timed, each other one how often."""
     import torch
 
@@ -112,11 +121,16 @@ def serve(lines: Sequence[str]) -> None:
     torch.set_num_threads(said["threads"])
     work = Work(**{**said["work"], "shape": Shape(**said["work"]["shape"])})
     contender = alone(work, said["key"], said["backend"])
-    print("ready", flush=True)
+    print("ready", file=answers, flush=True)
     for line in asked:
         repeats, warm = map(int, line.split())
-        print(contender.seconds(repeats, warm=bool(warm)), flush=True)
+        print(contender.seconds(repeats, warm=bool(warm)), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    serve(sys.stdin)  # type: ignore[arg-type]  # its lines
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a user's file prints is no answer
+    try:
+        serve(sys.stdin, answers)
+    except BrokenPipeError:  # who asked has gone
+        os._exit(1)

@@ -58,6 +58,7 @@ class Contender:
         checked: whether its result was compared with the reference's.
         loses: what it loses more of than ours may, in a rival alone.
         key: which of `KEYS` it is.
+        clock: seconds.
     """
 
     name: str
@@ -65,17 +66,16 @@ class Contender:
     checked: bool = True
     loses: str = ""
     key: str = ""
+    clock: Callable[[], float] = time.perf_counter
 
-    def seconds(
-        self, repeats: int, *, warm: bool = False, clock: Callable[[], float] = time.perf_counter
-    ) -> float:
+    def seconds(self, repeats: int, *, warm: bool = False) -> float:
         """How long it takes to do the work so many times; `warm`: once more before that."""
         if warm:
             self.call()
-        begun = clock()
+        begun = self.clock()
         for _ in range(repeats):
             self.call()
-        return clock() - begun
+        return self.clock() - begun
 
 
 def contenders(work: Work, backend: str = "auto", rivals: tuple[str, ...] = ()) -> list[Contender]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from ..messages import tr
 from .apart import Apart
-from .contenders import Contender, contenders
+from .contenders import contenders
 from .streams import stream_contenders
 from .tables import Row
-from .timing import Times, interleaved
+from .timing import Timed, Times, interleaved
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def measure(
     else:
         who = contenders(row.work, backend, () if all_rivals else tuple(row.rivals))
     with ExitStack() as stack:
-        timed: list[Contender | Apart] = [*who]
+        timed: list[Timed] = [*who]
         if not row.stream:
             timed = [
                 stack.enter_context(Apart(c, row.work, backend, keep_freed=keep_freed)) for c in who

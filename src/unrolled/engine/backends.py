@@ -5,6 +5,7 @@ A backend that was asked for by name never falls back; `auto` may, and says what
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,10 @@ def _never(call: Call) -> BackendError | None:
     return None
 
 
+def _alone(calls: Sequence[Call]) -> bool:
+    return False
+
+
 class Backend(NamedTuple):
     """One way to compute a call.
 
@@ -30,16 +35,22 @@ class Backend(NamedTuple):
         unfit: why it cannot run this call, or "".
         run: runs it.
         trouble: what is wrong with this machine, where it could run the call on another.
+        joins: whether it runs these layers, on top of each other, better together than each alone.
+        run_joined: runs them; states are name → (L, B, width).
     """
 
     unfit: Callable[[Call], str]
     run: Callable[[Call], Answer]
     trouble: Callable[[Call], BackendError | None] = _never
+    joins: Callable[[Sequence[Call]], bool] = _alone
+    run_joined: Callable[[Sequence[Call]], Answer] | None = None
 
 
 # In the order in which `auto` tries.
 BACKENDS: dict[str, Backend] = {
-    "c": Backend(compiled.unfit, compiled.run, compiled.trouble),
+    "c": Backend(
+        compiled.unfit, compiled.run, compiled.trouble, compiled.joins, compiled.run_joined
+    ),
     "torch": Backend(kernels.unfit, kernels.run),
     "reference": Backend(_always, reference.run),
 }
@@ -70,13 +81,18 @@ def run(backend: str, call: Call) -> tuple[Answer, str]:
     Warns:
         BackendWarning: `auto` takes a slower one for want of a compiler or of a kernel; said once.
     """
+    name = _chosen(backend, call)
+    return BACKENDS[name].run(call), name
+
+
+def _chosen(backend: str, call: Call) -> str:
     if backend != "auto":
         chosen = BACKENDS[backend]
         if reason := chosen.unfit(call):
             raise BackendError(
                 f"backend {backend!r}: {reason}", fix='Take backend="auto" or backend="reference".'
             )
-        return chosen.run(call), backend
+        return backend
     troubles: list[BackendError] = []
     for name, chosen in BACKENDS.items():
         if chosen.unfit(call):
@@ -96,7 +112,7 @@ def run(backend: str, call: Call) -> tuple[Answer, str]:
                     device=call.x.device.type,
                 )
             )
-        return chosen.run(call), name
+        return name
     raise AssertionError("the reference runs everything")
 
 
@@ -105,7 +121,7 @@ def run_all(backend: str, calls: Sequence[Call]) -> tuple[Answer, str]:
 
     Args:
         backend: as for `run`.
-        calls: of one cell, each of one layer; the x of all but the first is set here.
+        calls: of one cell, one a layer; of all but the first, x is not looked at.
 
     Returns:
         The last one's output, states as name → (L, B, width), records as name → (L, T, B, width);
@@ -114,14 +130,14 @@ def run_all(backend: str, calls: Sequence[Call]) -> tuple[Answer, str]:
     Raises:
         BackendError: as `run`.
     """
-    first = calls[0]
-    fits = backend in ("auto", "c") and not compiled.unfit(first)
-    if fits and compiled.joins(calls) and (backend == "c" or not compiled.trouble(first)):
-        return compiled.run_joined(calls), "c"
+    name = _chosen(backend, calls[0])
+    chosen = BACKENDS[name]
+    if chosen.run_joined is not None and chosen.joins(calls):
+        return chosen.run_joined(calls), name
     answers: list[Answer] = []
     for call in calls:
-        call.x = answers[-1].output if answers else call.x
-        answer, name = run(backend, call)
+        above = replace(call, x=answers[-1].output) if answers else call
+        answer, name = run(backend, above)
         answers.append(answer)
     return Answer(
         answers[-1].output,

@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..errors import BackendError
-from .bound import MATRICES, Bound, bind
+from .bound import MATRICES, Bound
 from .call import Answer, Call
-from .gradients import TWICE, Backward, gradients
+from .gradients import TWICE, Ran, gradients
 from .native import Kernel, kernel, loaded
 from .plan import GRADIENT
 from .precision import given, precision
-from .sequence import flat, results
+from .sequence import flat, forward, results
 from .traced import Traced
 
 
@@ -126,7 +126,7 @@ def _answer(calls: Sequence[Call]) -> Answer:
         found = _Run.apply(kernel(traced, _asked(call), kept), calls, lengths, *tensors)
     else:
         made = kernel(traced, _asked(call), kept)
-        found = _joined(_forward(made, calls, lengths, tensors, [False] * len(calls)), calls)
+        found = _joined(forward(made, calls, lengths, tensors, [False] * len(calls)), calls)
     output, *rest = found if real is answer else (v.to(answer) for v in found)
     count = len(traced.states)
     final = dict(zip(traced.states, rest[:count], strict=True))
@@ -161,21 +161,6 @@ def _operator(call: Call, observed, lengths, tensors, kept: torch.dtype) -> list
     return results[: 1 + len(call.traced.states) + len(observed)]
 
 
-def _forward(found: Kernel, calls, lengths, tensors, keep: Sequence[bool]) -> list[Bound]:
-    """Bind all layers, then run one after the other: C finds in the caches what C left there."""
-    each = len(tensors) // len(calls)
-    layers: list[Bound] = []
-    for k, call in enumerate(calls):
-        own, below = tensors[k * each : (k + 1) * each], layers[-1] if layers else None
-        inner = k < len(calls) - 1
-        layers.append(
-            bind(found, call.traced, call, lengths, own, keep=keep[k], inner=inner, below=below)
-        )
-    for k, bound in enumerate(layers):
-        found.library.forward(bound.pointer(), int(keep[k]))
-    return layers
-
-
 def _joined(layers: Sequence[Bound], calls: Sequence[Call]) -> list[Tensor]:
     """The results of one layer; of several the last one's output and all last states."""
     made = [results(bound, call.traced, call) for bound, call in zip(layers, calls, strict=True)]
@@ -194,7 +179,7 @@ class _Run(torch.autograd.Function):
     def forward(ctx, found: Kernel, calls: Sequence[Call], lengths, *tensors):
         each, wants = len(tensors) // len(calls), ctx.needs_input_grad[3:]
         keep = [any(wants[: (k + 1) * each]) for k in range(len(calls))]
-        layers = _forward(found, calls, lengths, tensors, keep)
+        layers = forward(found, calls, lengths, tensors, keep)
         made = _joined(layers, calls)
         if keep[-1]:
             ctx.set_materialize_grads(False)  # nothing arrives at most results: no zeros for them
@@ -204,8 +189,8 @@ class _Run(torch.autograd.Function):
                 own = slice(k * each, (k + 1) * each)
                 wanted = (keep[k - 1] if k else wants[0], *wants[own][1:])
                 shapes = [None if v is None else v.shape for v in tensors[own]]
-                derives = Backward(bound, found, calls[k].traced, wanted, shapes)
-                ctx.layers.append(derives if keep[k] else None)
+                ran = Ran(bound, found, calls[k].traced, wanted, shapes)
+                ctx.layers.append(ran if keep[k] else None)
         return tuple(made)
 
     @staticmethod

@@ -2,7 +2,9 @@
 inputs and first states receive goes out.
 """
 
+import ctypes
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from .bound import Bound
 from .native import Kernel
 from .room import POOL, Places, Room, Shapes
 from .sequence import grad_order
+from .traced import Traced
 
 TWICE = BackendError(
     "the gradient of a compiled cell",
@@ -22,38 +25,48 @@ TWICE = BackendError(
 )
 
 
-class Backward:
-    """The backward pass of one layer: prepared, run, then what came of it collected.
+class Ran(NamedTuple):
+    """A layer as it was run, for who derives it later, once or often.
 
     Args:
-        bound: the call, as it was run.
+        bound: the call.
         found: the compiled cell.
         traced: the cell, options of the layer included.
         wants: of which of its tensors the gradient is wanted, in the order of `sequence.flat`.
         shapes: of those tensors, `None` where there is none.
     """
 
-    def __init__(self, bound: Bound, found: Kernel, traced, wants, shapes):
-        self.bound, self.found, self.traced = bound, found, traced
-        self.wants, self.shapes = wants, shapes
-        struct = bound.struct
-        struct.S = struct.T * struct.B | 1  # odd, so that vectors of dz share no places in caches
-        if bound.form.backward is None:
-            bound.form.backward = _places(bound, found)
-        self.of_results, self.of_scratch = bound.form.backward
+    bound: Bound
+    found: Kernel
+    traced: Traced
+    wants: Sequence[bool]
+    shapes: Sequence[torch.Size | None]
+
+    def places(self) -> tuple[Places, Places]:
+        """Where the buffers of a backward pass lie: its results, which begin as 0, and others."""
+        form = self.bound.form
+        if form.backward is None:
+            form.backward = _places(self.bound, self.found)
+        return form.backward
+
+
+class Pass:
+    """One backward pass of one layer, with a struct and buffers of its own.
+
+    Args:
+        ran: the layer.
+        grads: what arrives at its output, the last states, the records.
+        results: what the pass results in, zeros.
+        scratch: what else it needs, which the pass of another layer may use next.
+    """
+
+    def __init__(self, ran: Ran, grads: tuple, results: Room, scratch: Room):
+        self.ran, self._results, self._scratch = ran, results, scratch
+        bound, found, traced = ran.bound, ran.found, ran.traced
+        # Another thread may derive the same graph at this moment.
+        self._struct = struct = type(bound.struct).from_buffer_copy(bound.struct)
         self._held: list[Tensor] = []
-        self.dx: Tensor | None = None
-
-    def prepare(self, grads: tuple, results: Room, scratch: Room) -> None:
-        """Let the call point at all that the pass reads and writes.
-
-        Args:
-            grads: what arrives at the output, the last states, the records.
-            results: what the pass results in, zeros.
-            scratch: what else it needs, which the pass of another layer may use next.
-        """
-        bound, found, traced = self.bound, self.found, self.traced
-        struct, layout, widths = bound.struct, found.layout, bound.widths
+        layout, widths = found.layout, bound.widths
         steps, batch, units, projected = struct.T, struct.B, struct.H, struct.P
         kept, count = found.kept, len(traced.states)
         d_finals, d_records = grads[1 : 1 + count], grads[1 + count :]
@@ -75,12 +88,12 @@ class Backward:
                 continue
             full = struct.Pp if layout["observed"][name] == "P" else struct.Hp
             self._bind(f"q_{name}", arriving(d, full).contiguous())
-        self._results, self._scratch = results, scratch
+        struct.S = _rows(struct)
         results.point(struct)
         scratch.point(struct)
         for s, d in zip(traced.states, d_finals, strict=True):
             if d is not None:
-                self._results.tensor(f"a_{s}")[steps & 1, :, : widths[s][0]] = d
+                results.tensor(f"a_{s}")[steps & 1, :, : widths[s][0]] = d
         features, operand = struct.K, projected if traced.operand_width == "P" else units
         gates, of_x, of_u = len(traced.x_gates), len(layout["by_x"]), layout["by_u"]
         blocks = max([len(traced.u_gates), *(n + 1 for _, n in of_u)])
@@ -91,53 +104,54 @@ class Backward:
         self._gbu = sums("gbu", blocks, len(of_u), units)
         projs, of_p = len(traced.projs), len(layout["by_proj"])
         self._gp = sums("gp", projs, of_p, projected, units) if projs else None
-        struct.want_dx = int(self.wants[0])
+        struct.want_dx = int(ran.wants[0])
+        self.dx: Tensor | None = None
         if struct.want_dx:
             self.dx = self._bind("dx", POOL.take(steps, batch, found.padded(features), dtype=kept))
 
     def run(self) -> None:
         """The pass over time, and the sums."""
-        self.found.library.backward(self.bound.pointer())
+        self.ran.found.library.backward(ctypes.byref(self._struct))
 
     def _bind(self, name: str, value: Tensor) -> Tensor:
         self._held.append(value)
-        setattr(self.bound.struct, name, value.data_ptr())
+        setattr(self._struct, name, value.data_ptr())
         return value
 
     def _sums(self, name: str, blocks: int, written: int, *shape: int) -> Tensor:
         """What C sums into, a block a gate; zeros where it does not write every block."""
         make = torch.empty if written == blocks else torch.zeros
-        return self._bind(name, make(blocks * shape[0], *shape[1:], dtype=self.found.real))
+        return self._bind(name, make(blocks * shape[0], *shape[1:], dtype=self.ran.found.real))
 
     def told(self) -> dict[str, Tensor]:
         """State → ∂L/∂ of it after each step, (T, B, width), of those that were asked for."""
-        struct, layout, widths = self.bound.struct, self.found.layout, self.bound.widths
+        found, struct, widths = self.ran.found, self._struct, self.ran.bound.widths
         steps, batch, wide = struct.T, struct.B, struct.Hp
-        dz, place = self._scratch.tensor("dz"), layout["slots"]
+        dz, place = self._scratch.tensor("dz"), found.layout["slots"]
 
         def one(node: int, width: int) -> Tensor:
-            vectors = dz[place[str(node)], :, : steps * batch].to(self.found.real)
+            vectors = dz[place[str(node)], :, : steps * batch].to(found.real)
             return vectors.transpose(0, 1).reshape(steps, batch, wide)[..., :width]
 
-        return {s: one(k, widths[s][0]) for s, k in layout["told"].items()}
+        return {s: one(k, widths[s][0]) for s, k in found.layout["told"].items()}
 
     def collect(self) -> list[Tensor | None]:
         """The gradients, in the order of the tensors."""
-        traced, layout, widths = self.traced, self.found.layout, self.bound.widths
-        struct, shapes, wants = self.bound.struct, self.shapes, self.wants
-        units, projected, features = struct.H, struct.P, struct.K
-        gu, gbu, room = self._gu, self._gbu, self._results
+        bound, found, traced, wants, shapes = self.ran
+        layout, widths, struct, room = found.layout, bound.widths, self._struct, self._results
+        units, projected, gu, gbu = struct.H, struct.P, self._gu, self._gbu
         result: list[Tensor | None] = [None] * len(shapes)
         if self.dx is not None:
-            result[0] = _cut(self.dx, features)
+            result[0] = self.dx if self.dx.shape[-1] == struct.K else self.dx[..., : struct.K]
         for gate, block in layout["by_u"]:
             if block >= len(traced.u_gates):  # a gate's matrix that multiplies once more
                 own = traced.u_gates.index(gate) * units
                 for value in (gu, gbu):
                     value[own : own + units] += value[block * units : (block + 1) * units]
         for n, summed in enumerate((self._gx, self._gbx, gu, gbu, self._gp), 1):
-            if summed is not None and shapes[n] is not None:
-                result[n] = summed if len(summed) == shapes[n][0] else summed[: shapes[n][0]]
+            shape = shapes[n]
+            if summed is not None and shape is not None:
+                result[n] = summed if len(summed) == shape[0] else summed[: shape[0]]
         where = grad_order(traced)
         for n, s in enumerate(traced.states):
             if wants[where["states"] + n]:
@@ -156,7 +170,7 @@ class Backward:
 
 
 def gradients(
-    layers: Sequence[Backward | None],
+    layers: Sequence[Ran | None],
     grads: tuple[Tensor | None, ...],
     watch: Callable[[dict[str, Tensor]], None] | None = None,
 ) -> list[Tensor | None]:
@@ -166,47 +180,44 @@ def gradients(
         layers: the lowest first; `None` where nothing below and in it wants a gradient.
         grads: what arrives at the last output, the last states, the records; at the states of
             several layers (L, B, width).
-        watch: told what `Backward.told` says; for one layer alone.
+        watch: told what `Pass.told` says; for one layer alone.
 
     Returns:
-        The gradients of all layers' tensors, in their order.
+        The gradients of all layers' tensors, in their order; nobody else holds them.
     """
-    running = [layer for layer in reversed(layers) if layer is not None]
-    real = running[0].found.real
-    at = zeros = sum(layer.of_results.size for layer in running)  # then what they share
-    size = zeros + max(layer.of_scratch.size for layer in running)
-    memory = POOL.take(size, dtype=real)
+    above = [(n, ran) for n, ran in enumerate(layers) if ran is not None][::-1]
+    at = zeros = sum(ran.places()[0].size for _, ran in above)  # then what they share
+    shared = max(ran.places()[1].size for _, ran in above)
+    memory = POOL.take(zeros + shared, dtype=above[0][1].found.real)
     memory[:zeros].zero_()
-    arrives: Tensor | None = grads[0]
-    place = len(layers)
-    for layer in running:
-        place -= 1
+    arrives, passes = grads[0], dict[int, Pass]()  # the last layer's first
+    for n, ran in above:
         rest = grads[1:]
         if len(layers) > 1:
-            rest = tuple(None if d is None else d[place] for d in rest)
-        at -= layer.of_results.size
-        results = Room(layer.of_results, memory, at)
-        layer.prepare((arrives, *rest), results, Room(layer.of_scratch, memory, zeros))
-        arrives = layer.dx
-    for layer in running:  # nothing between them: C finds in the caches what C left there
-        layer.run()
+            rest = tuple(None if d is None else d[n] for d in rest)
+        of_results, of_scratch = ran.places()
+        at -= of_results.size
+        rooms = Room(of_results, memory, at), Room(of_scratch, memory, zeros)
+        passes[n] = Pass(ran, (arrives, *rest), *rooms)
+        arrives = passes[n].dx
+    for one in passes.values():  # nothing between them: C finds in the caches what C left there
+        one.run()
     if watch is not None:
-        watch(running[0].told())
-    count = len(running[0].shapes)
-    gone: list[Tensor | None] = [None] * count
-    found = [gone if layer is None else layer.collect() for layer in layers]
-    if len(layers) > 1:
-        for own in found[1:]:
-            own[0] = None  # dx of an upper layer has gone down
-    return [grad for own in found for grad in own]
+        watch(passes[0].told())
+    nothing: list[Tensor | None] = [None] * len(above[0][1].shapes)
+    found: list[Tensor | None] = []
+    for n in range(len(layers)):
+        own = passes[n].collect() if n in passes else nothing
+        found += own if n == 0 else [None, *own[1:]]  # dx of an upper layer has gone down
+    return found
 
 
-def _cut(value: Tensor, width: int) -> Tensor:
-    return value if value.shape[-1] == width else value[..., :width]
+def _rows(struct) -> int:
+    """Rows of a vector of dz: odd, so that vectors share no places in caches."""
+    return struct.T * struct.B | 1
 
 
 def _places(bound: Bound, found: Kernel) -> tuple[Places, Places]:
-    """Where the buffers of a backward pass lie: those of its results, which begin as 0, others."""
     struct, layout, real = bound.struct, found.layout, found.real
     wide, narrow, lanes = struct.Hp, struct.Pp, found.lanes
     results: Shapes = {f"a_{s}": ((2, struct.B, n), real) for s, (_, n) in bound.widths.items()}
@@ -216,7 +227,7 @@ def _places(bound: Bound, found: Kernel) -> tuple[Places, Places]:
         results |= {f"d_{part}_{name}": ((struct.G, full), real) for part in ("gain", "shift")}
     slots = len(layout["slots"])
     scratch: Shapes = {
-        "dz": ((slots, wide // lanes, struct.S, lanes), found.kept),
+        "dz": ((slots, wide // lanes, _rows(struct), lanes), found.kept),
         "back_carry": ((struct.B, layout["back_carried"], wide), real),
         "back_statistics": ((struct.B, layout["norm_backs"], 2), real),
         "gb": ((slots, wide), real),

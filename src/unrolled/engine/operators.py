@@ -17,7 +17,7 @@ from ..errors import ShapeError
 from . import bound as binding
 from . import sequence as sequences
 from .call import Call, Params
-from .gradients import TWICE, Backward, gradients
+from .gradients import TWICE, Ran, gradients
 from .native import Kernel, kernel
 from .precision import WIDER
 from .traced import Traced
@@ -72,15 +72,10 @@ class _Work:
                 raise ShapeError(
                     "lengths", expected=f"numbers from 0 to T={steps}", got=f"{least} to {most}"
                 )
-        return sequences.forward(
-            self.kernel(),
-            self.traced,
-            self.call,
-            self.lengths,
-            self.tensors,
-            keep=keep,
-            apart=keep,
+        layers = sequences.forward(
+            self.kernel(), [self.call], self.lengths, self.tensors, [keep], apart=keep
         )
+        return layers[0]
 
     def saved(self, bound: binding.Bound) -> list[Tensor]:
         return [*bound.sequences.values(), *bound.saved.values()]
@@ -190,7 +185,7 @@ def sequence_backward(
         grads[place] = value
     wants = [wants_dx, *(True for _ in work.tensors[1:])]
     shapes = [None if v is None else v.shape for v in work.tensors]
-    own = gradients([Backward(bound, found, traced, wants, shapes)], tuple(grads))
+    own = gradients([Ran(bound, found, traced, wants, shapes)], tuple(grads))
     results = []
     for place, value in zip(places, given, strict=True):
         grad = own[place] if place < len(own) else None

@@ -3,6 +3,7 @@
 The order in which tensors are handed on is settled here, for all who run or derive a call.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,12 +34,36 @@ def flat(traced, params: Params, states: list[Tensor], x: Tensor | None) -> list
 
 
 def forward(
-    found: Kernel, traced, call: Call, lengths, tensors, *, keep: bool, apart: bool = False
-) -> Bound:
-    """Bind a call and run it over time; arguments as for `bind`."""
-    bound = bind(found, traced, call, lengths, tensors, keep=keep, apart=apart)
-    found.library.forward(bound.pointer(), int(keep))
-    return bound
+    found: Kernel,
+    calls: Sequence[Call],
+    lengths,
+    tensors: Sequence[Tensor | None],
+    keep: Sequence[bool],
+    *,
+    apart: bool = False,
+) -> list[Bound]:
+    """Bind layers on top of each other, then run them over time, one after the other.
+
+    Nothing stands between the runs: C finds in the caches what C left there.
+
+    Args:
+        found: the compiled cell.
+        calls: one a layer; all but the first read the output of the one before.
+        lengths: (B), or `None`.
+        tensors: of all layers, as `flat` orders those of one.
+        keep: for each layer, whether a backward pass will follow.
+        apart: as for `bind`.
+    """
+    each = len(tensors) // len(calls)
+    layers: list[Bound] = []
+    for k, call in enumerate(calls):
+        own, inner = tensors[k * each : (k + 1) * each], k < len(calls) - 1
+        below = layers[-1] if layers else None
+        how = {"keep": keep[k], "apart": apart, "inner": inner}
+        layers.append(bind(found, call.traced, call, lengths, own, below=below, **how))
+    for bound, kept in zip(layers, keep, strict=True):
+        found.library.forward(bound.pointer(), int(kept))
+    return layers
 
 
 def results(bound: Bound, traced, call: Call) -> list[Tensor]:

@@ -237,13 +237,7 @@ class Stack(nn.Module):
             Output (T, B, D·width), final states, and name → (L·D, T, B, width).
         """
         if self._is_plain():
-            calls = [
-                self._engine_call(
-                    k, 0, x, {s: v[k] for s, v in states.items()}, lengths, tuple(observe)
-                )
-                for k in range(self.num_layers)
-            ]
-            answer, self._ran = backends.run_all(self._asked, calls)
+            answer = self._together(x, states, lengths, tuple(observe))
             return answer.output, answer.states, answer.observed
         final: dict[str, list[Tensor]] = {s: [] for s in states}
         recorded: dict[str, list[Tensor]] = {name: [] for name in observe}
@@ -276,6 +270,14 @@ class Stack(nn.Module):
             and not (self.dropout and self.training)
             and self._recorder is None
         )
+
+    def _together(self, x, states, lengths, observe) -> Answer:
+        calls = []
+        for k in range(self.num_layers):
+            before = {s: v[k] for s, v in states.items()}
+            calls.append(self._engine_call(k, 0, x, before, lengths, observe))
+        answer, self._ran = backends.run_all(self._asked, calls)
+        return answer
 
     def _engine_call(self, layer, direction, x, states, lengths, observe) -> Call:
         cell = self._training_cell if self.training else self._evaluation_cell
