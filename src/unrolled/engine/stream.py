@@ -75,13 +75,14 @@ class BoundStream:
                 got=tuple(x.shape),
                 fix="Make the stream with the number of sequences it shall carry.",
             )
-        with torch.no_grad():
-            self._input.copy_(x)
-            for pointers, output in self._runs:
-                self._advance(pointers, self._count)
-                if self._rounds:
-                    output.copy_(output.to(self._answer))
-            return output.to(self._answer) if self._rounds else output.clone()
+        if x.requires_grad:  # a stream has no gradients: cheaper than to turn them off
+            x = x.detach()
+        self._input.copy_(x)
+        for pointers, output in self._runs:
+            self._advance(pointers, self._count)
+            if self._rounds:
+                output.copy_(output.to(self._answer))
+        return output.to(self._answer) if self._rounds else output.clone()
 
     def state(self) -> dict[str, Tensor]:
         """The states after the last step, name → (L, B, width), copied."""
