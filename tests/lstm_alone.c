@@ -37,7 +37,7 @@ int main(void) {
   c->pack = zeros(pack_size(c)), c->save = zeros(T * B * 4 * Hp), c->dz = zeros(4 * Hp * c->S);
   c->s_h = zeros((T + 1) * B * Hp), c->s_c = zeros((T + 1) * B * Hp);
   c->a_h = zeros(2 * B * Hp), c->a_c = zeros(2 * B * Hp);
-  c->dx = zeros(T * B * Kp), c->gx = zeros(4 * H * Kp), c->gu = zeros(4 * H * Hp);
+  c->dx = zeros(T * B * Kp), c->gx = zeros(4 * H * K), c->gu = zeros(4 * H * H);
   c->gb = zeros(4 * Hp), c->gbx = zeros(4 * H), c->gbu = zeros(4 * H);
   c->sums = zeros(sum_size(c));
   forward(c, 1);
@@ -45,8 +45,8 @@ int main(void) {
   say("h", c->s_h, (T + 1) * B, H, Hp);
   say("c", c->s_c, (T + 1) * B, H, Hp);
   say("dx", c->dx, T * B, K, Kp);
-  say("dW", c->gx, 4 * H, K, Kp);
-  say("dU", c->gu, 4 * H, H, Hp);
+  say("dW", c->gx, 4 * H, K, K);
+  say("dU", c->gu, 4 * H, H, H);
   say("db", c->gbx, 1, 4 * H, 4 * H);
   return 0;
 }

@@ -62,6 +62,40 @@ static inline v along(const kept *a, long k, long su, long K, long n) {
   return ld(y);
 }
 
+/* V vectors as the rows of a square: value l of row i becomes value i of row l. */
+static inline void turn(v *rows) {
+#if defined(__AVX512F__) && !defined(REAL64)
+  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+#pragma GCC unroll 4
+  for (int s = 8; s; s /= 2) {
+    /* Of rows i and i + s: the lanes without and those with the bit s, each beside the other row's. */
+    const __mmask16 with = s == 8 ? 0xff00 : s == 4 ? 0xf0f0 : s == 2 ? 0xcccc : 0xaaaa;
+    const __m512i other = _mm512_set1_epi32(16 - s), up = _mm512_set1_epi32(s);
+    const __m512i low = _mm512_mask_add_epi32(lanes, with, lanes, other);
+    const __m512i high = _mm512_mask_add_epi32(_mm512_add_epi32(lanes, up), with, lanes, _mm512_set1_epi32(16));
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) if (!(i & s)) {
+      const __m512 a = (__m512)rows[i], b = (__m512)rows[i + s];
+      rows[i] = (v)_mm512_permutex2var_ps(a, low, b);
+      rows[i + s] = (v)_mm512_permutex2var_ps(a, high, b);
+    }
+  }
+#else
+  FOR(i, V) FOR(l, i) {
+    const real x = rows[i][l];
+    rows[i][l] = rows[l][i];
+    rows[l][i] = x;
+  }
+#endif
+}
+/* The first n values of a row, zeros behind them. */
+static inline v first(const real *a, long n) {
+  if (n >= V) return ld(a);
+  v y = all(0);
+  FOR(l, n) y[l] = a[l];
+  return y;
+}
+
 /* One part of a group's weights: dst[block][before + k][column][vector][lane], `total` words a unit
    in a block; the value of a column, unit and k is src[column][unit*su + k*sk], su or sk being 1. */
 static void pack(real *dst, long most, long units, long K, int columns, const kept *const *src,
@@ -75,6 +109,15 @@ static void pack(real *dst, long most, long units, long K, int columns, const ke
         const long unit = (q + i) * V;
         const kept *const from = src[c] + unit * su;
         real *const to = out + (c * n + i) * V;
+#ifndef HALF
+        for (long k = 0; su != 1 && k < W; k += V) {
+          v rows[V];
+          FOR(l, V) rows[l] = unit + l < units ? first(from + l * su + k, K - k) : all(0);
+          turn(rows);
+          FOR(l, least(V, W - k)) st(to + (k + l) * columns * n * V, rows[l]);
+        }
+        if (su != 1) continue;
+#endif
         FOR(k, W) {
           const v value = su == 1 ? across(from + EACH * k * sk, sk, EACH * k + 1 < K, units - unit)
                                   : along(from, EACH * k, su, K, units - unit);

@@ -257,11 +257,16 @@ static __attribute__((noinline)) void turn_group(const call *c, long r, long q, 
     const real *from = sums + i * V;
     FOR(u, uses_of) {
       const long size = operands[uses[runs[r].first + u]].size;
-      real *to = outs[runs[r].out + slot * uses_of + u] + unit * size;
-      for (long l = 0; l < lanes; l++, to += size) for (long j = 0; j < size; j += V) {
-        const v row = lifted(from + j * m * V + l, m * V * sizeof(real), size - j);
-        if (size - j >= V) st(to + j, row);
-        else memcpy(to + j, &row, (size - j) * sizeof(real));
+      real *const to = outs[runs[r].out + slot * uses_of + u] + unit * size;
+      for (long j = 0; j < size; j += V) {
+        const long there = least(V, size - j);
+        v rows[V];
+        FOR(k, V) rows[k] = k < there ? ld(from + (j + k) * m * V) : all(0);
+        turn(rows);
+        FOR(l, lanes) {
+          if (there == V) st(to + l * size + j, rows[l]);
+          else memcpy(to + l * size + j, rows + l, there * sizeof(real));
+        }
       }
       from += size * m * V;
     }
