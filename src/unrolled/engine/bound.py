@@ -30,7 +30,10 @@ MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tenso
 
 
 class Sizes(NamedTuple):
-    """What of a call its form depends on; for names see the C struct, and `bind`."""
+    """What of a call its form depends on; for names see the C struct, and `bind`.
+
+    `loose`: C copies the rows of x. `blank`: first states are zeros that nobody gave.
+    """
 
     steps: int
     batch: int
@@ -43,6 +46,8 @@ class Sizes(NamedTuple):
     keep: bool
     apart: bool
     inner: bool
+    loose: bool
+    blank: bool
 
 
 class Form:
@@ -56,9 +61,7 @@ class Form:
 
     def __init__(self, found: Kernel, traced, sizes: Sizes):
         layout, real, kept = found.layout, found.real, found.kept
-        steps, batch, features, units, projected, reverse, threads, split, keep, apart, inner = (
-            sizes
-        )
+        steps, batch, features, units, projected, reverse, threads, split, keep = sizes[:9]
         wide, narrow = found.padded(units), found.padded(projected)
         self.widths = {s: (projected, narrow) if traced.widths[s] == "P" else (units, wide)
                        for s in traced.states}  # fmt: skip
@@ -68,6 +71,7 @@ class Form:
         s.T, s.B, s.K, s.H, s.P, s.Hp, s.Pp = steps, batch, features, units, projected, wide, narrow
         s.G = _groups(batch) if layout["by_weight"] or layout["by_norm"] else max(1, batch)
         s.reverse, s.threads, s.split = int(reverse), threads, int(split)
+        s.blank = int(sizes.blank)
         first = traced.states[0]
         # of one step both places are the sequence, in either direction
         self.whole = {name: keep or steps == 1 or name == first for name in traced.states}
@@ -86,13 +90,16 @@ class Form:
             "carry": ((batch, layout["carried"], wide), real),
             "pack": ((found.library.pack_size(ctypes.byref(s)),), real),
         }
+        if sizes.loose:
+            inside["x"] = ((steps, batch, features), kept)
         if layout["x_columns"] and batch < FEW_ROWS * threads and steps > 1:
             inside["xw"] = ((steps, batch, layout["x_columns"], wide), real)
         if kept != real:
             rings = {name: ((2, batch, self.widths[name][1]), real) for name in traced.states}
             inside |= {f"r_{name}": shape for name, shape in rings.items()}
         # The sequence of the first state is the output, which others hold.
-        alone = {*sequences, *saved} if apart else set() if inner else {f"s_{first}"}
+        alone = {f"s_{first}"} if not sizes.inner else set[str]()
+        alone = {*sequences, *saved} if sizes.apart else alone
         inside |= {name: v for name, v in {**sequences, **saved}.items() if name not in alone}
         self.alone = {name: v for name, v in {**sequences, **saved}.items() if name in alone}
         self.sequences = tuple(sequences)
@@ -147,10 +154,10 @@ class Bound:
                 rows = rows[:, :width]
             rows.copy_(value)
 
-    def carried(self, name: str, at: int, step: int) -> Tensor:
-        """A state as it is carried on, (B, width): in place `at` of its sequence, after a step."""
+    def carried(self, name: str) -> Tensor:
+        """A state as a stream carries it on, (B, width)."""
         ring = self._ring(name)
-        rows = ring[0][step & 1] if ring else self.sequences[name][at]
+        rows = ring[0][0] if ring else self.sequences[name][0]
         width, full = self.widths[name]
         return rows if width == full else rows[:, :width]
 
@@ -184,29 +191,34 @@ def bind(
         below: the layer whose output is the input, in place of x among the tensors.
     """
     layout, real, kept = found.layout, found.real, found.kept
-    x, x_weight, x_bias, u_weight, u_bias, projs = (
+    x_weight, x_bias, u_weight, u_bias, projs = (
         None if v is None else _ready(v, kept if n in MATRICES else real)
-        for n, v in enumerate(tensors[:6])
+        for n, v in enumerate(tensors[1:6], 1)
     )
-    if below is not None:
-        steps, batch, features = below.struct.T, below.struct.B, below.of_output[0]
+    if below is None:  # there is always an input, if of no features
+        steps, batch, features = tensors[0].shape
+        x, loose = _input(tensors[0].to(kept), pairs=kept != real)
     else:
-        assert x is not None  # there is always an input, if of no features
-        steps, batch, features = x.shape
+        steps, batch, features = below.struct.T, below.struct.B, below.of_output[0]
+        loose = False
     units, projected = sizes(traced, call, tensors)
+    firsts = tensors[6 : 6 + len(traced.states)]
+    blank = all(v is None for v in firsts)
     threads = _threads(steps * batch * units)
     split = _shares_units(traced, found, batch, units, projected, threads)
     of = Sizes(
-        steps, batch, features, units, projected, call.reverse, threads, split, keep, apart, inner
-    )
+        steps, batch, features, units, projected, call.reverse, threads, split, keep, apart, inner,
+        loose, blank,
+    )  # fmt: skip
     form = found.once(of, lambda: Form(found, traced, of))
     bound = Bound(form)
     if lengths is not None:
         bound.set("lengths", lengths.contiguous())
     if below is not None:
         bound.read(below)
-    elif x is not None:
-        bound.set("x", x if form.struct.ldx == features else F.pad(x, (0, 1)))
+    else:
+        bound.set("source" if loose else "x", x)
+        bound.struct.source_t, bound.struct.source_b = x.stride(0), x.stride(1)
     for name, value in (("x_weight", x_weight), ("x_bias", x_bias), ("u_weight", u_weight),
                         ("u_bias", u_bias), ("proj_weight", projs)):  # fmt: skip
         bound.set(name, value)
@@ -222,13 +234,13 @@ def bind(
             bound.saved[name] = value
         else:
             bound.sequences[name.removeprefix("s_")] = value
-    firsts = tensors[6 : 6 + len(traced.states)]
     for name, first in zip(traced.states, firsts, strict=True):
         if name not in bound.sequences:
             bound.sequences[name] = room.tensor(f"s_{name}")
         if kept != real:
             bound.rings[name] = room.tensor(f"r_{name}")
-        bound.start(name, steps if call.reverse and form.whole[name] else 0, first)
+        if first is not None:
+            bound.start(name, steps if call.reverse and form.whole[name] else 0, first)
     for name, letter in layout["observed"].items():
         buffer = POOL.take(steps, batch, full[letter == "P"], dtype=kept)
         if lengths is not None:
@@ -295,6 +307,15 @@ def _bind_small(bound, traced, tensors, widths, full) -> None:
         bound.set(f"m_{name}", _pad(rest.pop(0), full[name[0] == "P"]))
     for name in traced.noises:
         bound.set(f"z_{name}", _pad(rest.pop(0), widths[name][1]))
+
+
+def _input(x: Tensor, *, pairs: bool) -> tuple[Tensor, bool]:
+    """x as C takes it, and whether its rows, each in one piece, lie apart: C copies them then."""
+    if pairs and x.shape[-1] % 2:
+        return F.pad(x, (0, 1)).contiguous(), False  # two halves make a word
+    if x.is_contiguous():
+        return x, False
+    return (x, True) if x.stride(-1) == 1 else (x.contiguous(), False)
 
 
 def _ready(value: Tensor, dtype: torch.dtype) -> Tensor:

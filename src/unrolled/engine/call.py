@@ -3,7 +3,7 @@
 Everything above (depth, direction, dropout between layers, tied and derived matrices) is PyTorch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,35 @@ class Params:
     noises: Mapping[str, "Tensor"] = field(default_factory=dict)
 
 
+class Zeros(Mapping[str, "Tensor"]):
+    """First states of zeros, which nobody gave: made where somebody reads them.
+
+    A backend that knows them makes no tensors of them and does not multiply them.
+
+    Args:
+        like: of this dtype, on this device.
+        shapes: name → shape.
+    """
+
+    def __init__(self, like: "Tensor", shapes: Mapping[str, tuple[int, ...]]):
+        # What is kept of a call must not keep the graph below it.
+        self._like = like.detach() if like.requires_grad else like
+        self._shapes = shapes
+
+    def __getitem__(self, name: str) -> "Tensor":
+        return self._like.new_zeros(self._shapes[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def row(self) -> "Zeros":
+        """Those of one layer and direction, where there is a row for each."""
+        return Zeros(self._like, {name: shape[1:] for name, shape in self._shapes.items()})
+
+
 @dataclass
 class Call:
     """One layer, one direction.
@@ -46,7 +75,7 @@ class Call:
     Args:
         traced: the cell, options of the layer included.
         x: (T, B, K).
-        states: name → (B, H or P), all of them.
+        states: name → (B, H or P), all of them; `Zeros` where the layer starts by itself.
         params: the effective parameters.
         lengths: (B) of int64 on the CPU, or `None` where all are T.
         reverse: whether to run from each sequence's last valid step to its first.

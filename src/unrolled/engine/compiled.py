@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..errors import BackendError
-from .bound import MATRICES, Bound
-from .call import Answer, Call
+from .bound import MATRICES
+from .call import Answer, Call, Zeros
 from .gradients import TWICE, Ran, gradients
 from .native import Kernel, kernel, loaded
 from .plan import GRADIENT
@@ -114,19 +114,22 @@ def _answer(calls: Sequence[Call]) -> Answer:
         times = torch.arange(x.shape[0]).unsqueeze(1)
         x = x.masked_fill((times >= lengths).unsqueeze(-1), 0)
     tensors: list[Tensor | None] = []
+    is_traced = _is_traced(x)
     for one in calls:
-        states = [one.states[s] for s in traced.states]
+        blank = isinstance(one.states, Zeros) and not is_traced
+        states = [None if blank else one.states[s] for s in traced.states]
         tensors += [
             v if v is None or n in MATRICES or v.dtype is real else v.to(real)
             for n, v in enumerate(flat(traced, one.params, states, x if one is call else None))
         ]  # matrices are given as they are: their gradients have all bits of the sums
-    if _is_traced(x):
+    if is_traced:
         found = _operator(call, observed, lengths, tensors, kept)
     elif torch.is_grad_enabled():
         found = _Run.apply(kernel(traced, _asked(call), kept), calls, lengths, *tensors)
     else:
         made = kernel(traced, _asked(call), kept)
-        found = _joined(forward(made, calls, lengths, tensors, [False] * len(calls)), calls)
+        layers, finals = forward(made, calls, lengths, tensors, [False] * len(calls))
+        found = results(layers[-1], finals)
     output, *rest = found if real is answer else (v.to(answer) for v in found)
     count = len(traced.states)
     final = dict(zip(traced.states, rest[:count], strict=True))
@@ -161,14 +164,6 @@ def _operator(call: Call, observed, lengths, tensors, kept: torch.dtype) -> list
     return results[: 1 + len(call.traced.states) + len(observed)]
 
 
-def _joined(layers: Sequence[Bound], calls: Sequence[Call]) -> list[Tensor]:
-    """The results of one layer; of several the last one's output and all last states."""
-    made = [results(bound, call.traced, call) for bound, call in zip(layers, calls, strict=True)]
-    if len(made) == 1:
-        return made[0]
-    return [made[-1][0], *(torch.stack(finals) for finals in list(zip(*made, strict=True))[1:])]
-
-
 class _Run(torch.autograd.Function):
     """Layers of one direction. Results: the last output, the final states, the records.
 
@@ -179,8 +174,8 @@ class _Run(torch.autograd.Function):
     def forward(ctx, found: Kernel, calls: Sequence[Call], lengths, *tensors):
         each, wants = len(tensors) // len(calls), ctx.needs_input_grad[3:]
         keep = [any(wants[: (k + 1) * each]) for k in range(len(calls))]
-        layers = forward(found, calls, lengths, tensors, keep)
-        made = _joined(layers, calls)
+        layers, finals = forward(found, calls, lengths, tensors, keep)
+        made = results(layers[-1], finals)
         if keep[-1]:
             ctx.set_materialize_grads(False)  # nothing arrives at most results: no zeros for them
             ctx.save_for_backward(made[0], *tensors)

@@ -105,6 +105,8 @@ class Pass:
         projs, of_p = len(traced.projs), len(layout["by_proj"])
         self._gp = sums("gp", projs, of_p, projected, units) if projs else None
         struct.want_dx = int(ran.wants[0])
+        of_states = grad_order(traced)["states"]
+        struct.want_first = int(any(ran.wants[of_states : of_states + count]))
         self.dx: Tensor | None = None
         if struct.want_dx:
             self.dx = self._bind("dx", POOL.take(steps, batch, found.padded(features), dtype=kept))

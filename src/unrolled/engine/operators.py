@@ -51,6 +51,8 @@ class _Work:
         self.tensors: list[Tensor | None] = [None] * (max(places) + 1)
         for place, value in zip(places, given, strict=True):
             self.tensors[place] = value
+        # A backward pass is bound anew, and only the forward pass copies rows that lie apart.
+        self.tensors[0] = given[0].contiguous()
         states: Any = dict(zip(self.traced.states, self.tensors[6:], strict=False))
         self.x, self.kept = given[0], kept
         self.call = Call(self.traced, self.x, states, Params(), lengths, reverse)
@@ -63,7 +65,7 @@ class _Work:
     def width(self, letter: str) -> int:
         return self.projected if letter == "P" else self.units
 
-    def forward(self, keep: bool) -> binding.Bound:
+    def forward(self, keep: bool) -> tuple[binding.Bound, list[Tensor]]:
         """The pass over time; lengths are looked at here, where they have values."""
         steps, batch = self.x.shape[:2]
         if self.lengths is not None and batch:
@@ -72,10 +74,10 @@ class _Work:
                 raise ShapeError(
                     "lengths", expected=f"numbers from 0 to T={steps}", got=f"{least} to {most}"
                 )
-        layers = sequences.forward(
+        layers, finals = sequences.forward(
             self.kernel(), [self.call], self.lengths, self.tensors, [keep], apart=keep
         )
-        return layers[0]
+        return layers[0], finals
 
     def saved(self, bound: binding.Bound) -> list[Tensor]:
         return [*bound.sequences.values(), *bound.saved.values()]
@@ -109,9 +111,9 @@ def sequence(
         sequences of all states and what was saved, in the kernel's own layout.
     """
     work = _Work(given, places, lengths, cell, observed, reverse, kept)
-    bound = work.forward(keep)
+    bound, finals = work.forward(keep)
     # No result may be a view of another.
-    results = [v.clone() for v in sequences.results(bound, work.traced, work.call)]
+    results = [v.clone() for v in sequences.results(bound, finals)]
     return [*results, *(work.saved(bound) if keep else ())]
 
 
@@ -178,7 +180,7 @@ def sequence_backward(
         bound = binding.bind(found, traced, work.call, lengths, work.tensors, keep=True)
         binding.rebind(bound, traced, list(saved))
     else:
-        bound = work.forward(keep=True)
+        bound, _ = work.forward(keep=True)
     count = 1 + len(traced.states) + len(work.observed)
     grads: list[Tensor | None] = [None] * count
     for place, value in zip(arrived, arriving, strict=True):

@@ -14,8 +14,13 @@ from .call import Call, Params
 from .native import Kernel
 
 
-def flat(traced, params: Params, states: list[Tensor], x: Tensor | None) -> list[Tensor | None]:
-    """All tensors of a call, in the order in which a call is handed on."""
+def flat(
+    traced, params: Params, states: Sequence[Tensor | None], x: Tensor | None
+) -> list[Tensor | None]:
+    """All tensors of a call, in the order in which a call is handed on.
+
+    States are `None` where they are zeros that nobody gave.
+    """
     projs = torch.cat(list(params.projs.values())) if params.projs else None
     norms = [part for name in traced.norms for part in params.norms[name]]
     return [
@@ -41,7 +46,7 @@ def forward(
     keep: Sequence[bool],
     *,
     apart: bool = False,
-) -> list[Bound]:
+) -> tuple[list[Bound], list[Tensor]]:
     """Bind layers on top of each other, then run them over time, one after the other.
 
     Nothing stands between the runs: C finds in the caches what C left there.
@@ -53,6 +58,10 @@ def forward(
         tensors: of all layers, as `flat` orders those of one.
         keep: for each layer, whether a backward pass will follow.
         apart: as for `bind`.
+
+    Returns:
+        The layers, and each last state, (B, width), or (L, B, width) of several layers. What is
+        bound does not hold these: they are results, which autograd lets hold what is bound.
     """
     each = len(tensors) // len(calls)
     layers: list[Bound] = []
@@ -61,23 +70,31 @@ def forward(
         below = layers[-1] if layers else None
         how = {"keep": keep[k], "apart": apart, "inner": inner}
         layers.append(bind(found, call.traced, call, lengths, own, below=below, **how))
+    finals = _finals(layers, found.real)
     for bound, kept in zip(layers, keep, strict=True):
         found.library.forward(bound.pointer(), int(kept))
-    return layers
+    return layers, finals
 
 
-def results(bound: Bound, traced, call: Call) -> list[Tensor]:
-    """The output, each final state, each record: views of what is bound."""
-    sequences, steps = bound.sequences, bound.struct.T
-    width, full = bound.of_output
-    output = bound.output if width == full else bound.output[..., :width]
-    finals = []
-    for name, sequence in sequences.items():
-        whole = sequence.shape[0] == steps + 1
-        last = (0 if call.reverse else steps) if whole else steps & 1
-        finals.append(bound.carried(name, last, steps))
+def _finals(layers: Sequence[Bound], real: torch.dtype) -> list[Tensor]:
+    """Where C writes the last states, each (B, width), or (L, B, width) of several layers."""
+    found, batch, count = [], layers[-1].struct.B, len(layers)
+    for name, (width, _) in layers[-1].widths.items():
+        value = torch.empty((count, batch, width) if count > 1 else (batch, width), dtype=real)
+        place = value.data_ptr()
+        for bound in layers:
+            setattr(bound.struct, f"f_{name}", place)
+            place += batch * width * real.itemsize
+        found.append(value)
+    return found
+
+
+def results(last: Bound, finals: list[Tensor]) -> list[Tensor]:
+    """The output of the last layer, each last state, each record."""
+    width, full = last.of_output
+    output = last.output if width == full else last.output[..., :width]
     # Records as other tensors than those that are bound: these hold what holds the bound ones.
-    return [output, *finals, *(v.view_as(v) for v in bound.recorded.values())]
+    return [output, *finals, *(v.view_as(v) for v in last.recorded.values())]
 
 
 def grad_order(traced) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class BoundStream:
     def state(self) -> dict[str, Tensor]:
         """The states after the last step, name → (L, B, width), copied."""
         return {
-            s: torch.stack([b.carried(s, 0, 0) for b in self._layers]).to(self._answer)
+            s: torch.stack([b.carried(s) for b in self._layers]).to(self._answer)
             for s in self.traced.states
         }
 

@@ -9,7 +9,7 @@ from ..cells import find
 from ..engine.traced import Traced
 from ..errors import ShapeError, UsageError
 from ..files import with_fields
-from .checks import checked_input, checked_lengths, checked_states
+from .checks import checked_input, checked_lengths
 from .stack import Stack, States
 from .stream import Stream
 
@@ -127,7 +127,7 @@ class Recurrent(Stack):
                 raise ShapeError(
                     f"observe {name!r}", expected=f"any of {', '.join(known)}", got=repr(name)
                 )
-        states = checked_states(state, self.initial_states(batch, x))
+        states = self._first_states(state, batch, x)
         output, final, seen = self.run(x, states, checked_lengths(lengths, steps, batch), observe)
         if self.batch_first:
             output = output.transpose(0, 1)
@@ -143,7 +143,7 @@ class Recurrent(Stack):
         if self.bidirectional:
             raise ShapeError("a single step", expected="one direction", got="a bidirectional layer")
         checked_input(x, self.input_size, "B, I", self.like)
-        states = checked_states(state, self.initial_states(len(x), x))
+        states = self._first_states(state, len(x), x)
         output, final, _ = self.run(x.unsqueeze(0), states, None, ())
         return output[0], final
 
@@ -203,6 +203,6 @@ class RecurrentCell(Stack):
         checked_input(x, self.input_size, "B, I", self.like)
         given = {k: v.unsqueeze(0) for k, v in (state or {}).items()}
         given = {k: v.unsqueeze(0) for k, v in given.items()} if single else given
-        states = checked_states(given, self.initial_states(len(x), x))
+        states = self._first_states(given or None, len(x), x)
         _, final, _ = self.run(x.unsqueeze(0), states, None, ())
         return {k: v[0, 0] if single else v[0] for k, v in final.items()}

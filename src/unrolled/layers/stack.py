@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..engine import backends
-from ..engine.call import Answer, Call
+from ..engine.call import Answer, Call, Zeros
 from ..engine.options import with_options
 from ..engine.reference import turned
 from ..engine.traced import Traced
 from ..errors import UsageError
-from .checks import States
+from .checks import States, checked_states
 from .parameters import Sizes, effective, initialise, shapes
 
 WINDOW = "inputs"  # the state in which a cell with a window keeps its last inputs
@@ -115,6 +115,9 @@ class Stack(nn.Module):
         self._names: list[tuple[tuple[str, str], ...]] = []  # without the suffix, and with it
         self._known_sizes: list[Sizes] = []
         self._known_sizes = [self._sizes(layer) for layer in range(num_layers)]
+        self._widths = {s: self._sizes(0).width(traced.widths[s]) for s in traced.states}
+        zeros = not any(traced.init.values())  # where nobody gives a state, nor is it learnt
+        self._from_zeros = zeros and not self._learned and traced.window == 1
         for layer in range(num_layers):
             for direction in range(self.directions):
                 self._add(layer, direction, {"device": device, "dtype": dtype})
@@ -194,12 +197,21 @@ class Stack(nn.Module):
         said = [f"{k}={v}" for k, (v, default) in options.items() if v != default]
         return ", ".join([self.cell.name, str(self.input_size), str(self.hidden_size), *said])
 
+    def _first_states(
+        self, given: Mapping[str, Tensor] | None, batch: int, like: Tensor
+    ) -> Mapping[str, Tensor]:
+        """What a call starts from, checked, where not all states are given as the cell says."""
+        if given is None and self._from_zeros and not torch.compiler.is_compiling():
+            rows = self.num_layers * self.directions
+            return Zeros(like, {s: (rows, batch, width) for s, width in self._widths.items()})
+        return checked_states(given, self.initial_states(batch, like))
+
     def initial_states(self, batch: int, like: Tensor) -> States:
         """The states before the first step, name → (L·D, B, width), of the cell or learnt."""
         found: States = {}
         rows = self.num_layers * self.directions
         for state in self.cell.states:
-            width = self._sizes(0).width(self.cell.widths[state])
+            width = self._widths[state]
             if state in self._learned:
                 firsts = [
                     self._named(layer, direction)[f"init_{state}"]
@@ -221,7 +233,7 @@ class Stack(nn.Module):
     def run(
         self,
         x: Tensor,
-        states: States,
+        states: Mapping[str, Tensor],
         lengths: Tensor | None,
         observe: Sequence[str],
     ) -> tuple[Tensor, States, dict[str, Tensor]]:
@@ -247,7 +259,7 @@ class Stack(nn.Module):
             outputs = []
             for direction in range(self.directions):
                 row = layer * self.directions + direction
-                before = {s: v[row] for s, v in states.items()}
+                before = _of_row(states, row)
                 answer = self._one(layer, direction, x, before, lengths, tuple(observe))
                 outputs.append(answer.output)
                 for s, v in answer.states.items():
@@ -272,11 +284,13 @@ class Stack(nn.Module):
         )
 
     def _together(self, x, states, lengths, observe) -> Answer:
-        calls = []
-        for k in range(self.num_layers):
-            before = {s: v[k] for s, v in states.items()}
-            calls.append(self._engine_call(k, 0, x, before, lengths, observe))
-        answer, self._ran = backends.run_all(self._asked, calls)
+        calls = [
+            self._engine_call(k, 0, x, _of_row(states, k), lengths, observe)
+            for k in range(self.num_layers)
+        ]
+        answer, ran = backends.run_all(self._asked, calls)
+        if ran != self._ran:  # a module sets its attributes slowly
+            self._ran = ran
         return answer
 
     def _engine_call(self, layer, direction, x, states, lengths, observe) -> Call:
@@ -297,7 +311,8 @@ class Stack(nn.Module):
         )
 
     def _one(self, layer, direction, x, states, lengths, observe):
-        window = states.pop(WINDOW, None)
+        window = states.get(WINDOW)
+        states = states if window is None else {s: v for s, v in states.items() if s != WINDOW}
         turn = bool(direction) and window is not None
         if window is not None:
             x = turned(x, lengths) if turn else x
@@ -329,6 +344,11 @@ class Stack(nn.Module):
             )
             for s in cell.noises
         }
+
+
+def _of_row(states: Mapping[str, Tensor], row: int) -> Mapping[str, Tensor]:
+    """The states of one layer and direction."""
+    return states.row() if isinstance(states, Zeros) else {s: v[row] for s, v in states.items()}
 
 
 def _windows(x: Tensor, before: Tensor, size: int, lengths: Tensor | None):

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from ..cells import find
 from ..engine.traced import Traced
 from ..errors import ShapeError, UsageError
-from .checks import checked_input, checked_lengths, checked_states
+from .checks import checked_input, checked_lengths
 from .stack import Stack
 
 
@@ -81,7 +81,7 @@ class _TorchLike(Stack):
         else:
             got = f"a {type(hx).__name__}" + (f" of {len(hx)}" if isinstance(hx, tuple) else "")
             raise ShapeError("hx", expected=f"({', '.join(names)})", got=got)
-        states = checked_states(given, self.initial_states(batch, x))
+        states = self._first_states(given or None, batch, x)
         output, final, _ = self.run(x, states, checked_lengths(lengths, steps, batch), ())
         return output, final[names[0]] if len(names) == 1 else tuple(final[s] for s in names)
 

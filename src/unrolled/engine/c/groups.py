@@ -20,6 +20,7 @@ class Part:
         source: the matrix; blocks: which block of its rows each column (or, backward, the term)
             takes.
         back: whether the matrix is transposed: U^T d.
+        state: whether the operand is a state before the step.
     """
 
     first: int
@@ -31,6 +32,7 @@ class Part:
     blocks: tuple[int, ...]
     back: bool = False
     jump: str = "V"
+    state: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,19 @@ class Group:
             if not found or found[-1] != (part.first, part.count):
                 found.append((part.first, part.count))
         return tuple(found) or ((0, self.count),)
+
+    @property
+    def sizes(self) -> list[str]:
+        """How many k of each part are multiplied: none of first states of zeros, whatever U holds.
+
+        Those alone that come last, behind which no other part looks for its weights.
+        """
+        sizes = [part.size for part in self.parts]
+        for n in range(len(sizes))[::-1]:
+            if not self.parts[n].state:
+                break
+            sizes[n] = f"at->blank ? 0 : {sizes[n]}"
+        return sizes
 
     @property
     def sections(self) -> list[int]:
@@ -133,7 +148,7 @@ class Products:
         source = "u_weight" if op == "u" else "proj_weight"
         blocks = tuple(order.index(name) for name in names)
         part = Part(columns[0] - first, len(columns), base, stride, size, source, blocks)
-        return replace(part, jump=jump)
+        return replace(part, jump=jump, state=spelling.nodes[operand].op == "state")
 
     def _back_parts(self, first: int, end: int) -> list[Part]:
         traced, spelling = self.spelling.plan.traced, self.spelling

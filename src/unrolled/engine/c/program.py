@@ -17,16 +17,16 @@ from .sums import ONE, Sums
 from .tiles import MOST, Layout, tiles
 
 # What is kept between steps and what is multiplied; everything else is reals.
-KEPT = ("x", "x_weight", "u_weight", "proj_weight", "save", "d_output", "dz", "dx")
+KEPT = ("x", "source", "x_weight", "u_weight", "proj_weight", "save", "d_output", "dz", "dx")
 KEPT_OF = ("s_", "o_", "q_")  # of each state, of each record
 # What every call holds beside its buffers: sizes, strides and switches.
 COUNTS = (
     "T", "B", "G", "K", "ldx", "H", "P", "Hp", "Pp", "S", "threads", "reverse", "split", "want_dx",
-    "ldt", "ldb",
+    "ldt", "ldb", "source_t", "source_b", "blank", "want_first",
 )  # fmt: skip
 PLAIN = (
-    "x", "xw", "x_weight", "x_bias", "u_weight", "u_bias", "proj_weight", "pack", "save", "carry",
-    "statistics", "d_output", "dz", "back_carry", "back_statistics", "dx", "gx", "gu", "gp", "gb",
+    "x", "source", "xw", "x_weight", "x_bias", "u_weight", "u_bias", "proj_weight", "pack", "save",
+    "carry", "statistics", "d_output", "dz", "back_carry", "back_statistics", "dx", "gx", "gu", "gp", "gb",
     "gbx", "gbu", "sums",
 )  # fmt: skip
 
@@ -100,6 +100,7 @@ class _Writer:
             self.packing.text(),
             *(w.text(self.registers) for w in [*self.forward, *self.backward]),
             self.packing.ahead(),
+            self._begin(),
             self._forward(),
             self.sums.inputs(),
             self._backward(),
@@ -129,6 +130,7 @@ class _Writer:
         names += [f"{kind}_{s}" for kind in ("s", "a") for s in traced.states]
         if self.plan.half:  # what is carried from step to step, with all its bits
             names += [f"r_{s}" for s in traced.states]
+        names += [f"f_{s}" for s in traced.states]
         names += [f"raw_{name}" for name in traced.weights]
         names += [f"dw_{name}" for name in derived.by_weight]
         for name in traced.norms:
@@ -162,9 +164,10 @@ typedef struct {{
 {packed}
 }} packed;
 
-/* One step: its time, the states before (0) and after (1) it, and its rows of what is kept. */
+/* One step: its time, whether the states before it are zeros, the states before (0) and after (1)
+   it, and its rows of what is kept. */
 typedef struct {{
-  long t;
+  long t, blank;
 {states}
   kept *save, *dz;
   real *statistics;
@@ -173,14 +176,40 @@ typedef struct {{
 
     # -- the passes
 
+    def _begin(self) -> str:
+        """What every call does first."""
+        lines = []
+        for s in self.plan.traced.states:
+            rows = self.spelling.width(s)
+            places = [(f"c->s_{s}", "kept", f"{_place(s, 'c->reverse ? c->T : 0', '0')} * c->B")]
+            if self.plan.half:
+                places.append((f"c->r_{s}", "real", "0"))
+            lines += [
+                f"memset({base} + ({first} + b0) * {rows}, 0, (b1 - b0) * {rows} * sizeof({kind}));"
+                for base, kind, first in places
+            ]
+        zeros = "\n    ".join(lines)
+        return f"""
+/* What me of n does before the first step: rows of x from where they lie (`source`), and first
+   states of zeros (`blank`). */
+static void begin(const call *c, long me, long n) {{
+  if (c->source)
+    for (long k = c->T * c->B * me / n; k < c->T * c->B * (me + 1) / n; k++)
+      memcpy(c->x + k * c->ldx, c->source + k / c->B * c->source_t + k % c->B * c->source_b, c->K * sizeof(kept));
+  const long b0 = c->B * me / n, b1 = c->B * (me + 1) / n;
+  if (c->blank && b0 < b1) {{
+    {zeros}
+  }}
+}}
+"""
+
     def _step(self, *, backward: bool) -> str:
         """Fill `at` for time t, the s-th step to be run."""
         traced, lines = self.plan.traced, []
         for s in traced.states:
             rows = f"c->B * {self.spelling.width(s)}"
-            whole = f"c->ring_{s} > 2 || c->T == 1"
-            before = f"({whole} ? (c->reverse ? t + 1 : t) : s & 1)"
-            after = f"({whole} ? (c->reverse ? t : t + 1) : (s + 1) & 1)"
+            before = _place(s, "c->reverse ? t + 1 : t", "s & 1")
+            after = _place(s, "c->reverse ? t : t + 1", "(s + 1) & 1")
             lines.append(f"at.{s}_0 = c->s_{s} + {before} * {rows};")
             lines.append(f"at.{s}_1 = c->s_{s} + {after} * {rows};")
             if self.plan.half and not backward:
@@ -222,6 +251,14 @@ static inline long units(long width, long me, long n) {{
 }}
 #define UNITS(width) whole ? 0 : units(width, me, n), whole ? (width) / V : units(width, me + 1, n)
 
+/* Units q0 V to q1 V of some rows, each of `width` reals, from rows that are padded. */
+static inline void last_rows(real *to, long width, const real *from, long padded, long b0, long b1,
+                             long q0, long q1) {{
+  const long end = least(q1 * V, width);
+  for (long row = b0; row < b1 && q0 * V < end; row++)
+    memcpy(to + row * width + q0 * V, from + row * padded + q0 * V, (end - q0 * V) * sizeof(real));
+}}
+
 /* A thread's slice through all of time; `keep` what the backward pass will read. */
 static inline __attribute__((always_inline)) void forward_slice(
     const call *given, const packed *p, long me, long n, const int keep) {{
@@ -231,14 +268,30 @@ static inline __attribute__((always_inline)) void forward_slice(
     const long t = c->reverse ? c->T - 1 - s : s;
     step at;
     at.t = t;
+    at.blank = c->blank && s == 0;
     {self._step(backward=False)}
     {phases}
   }}
+  {self._finish()}
 }}
 """
 
+    def _finish(self) -> str:
+        """Hand out the last states, without the padding of their rows."""
+        lines = []
+        for s, letter in self.plan.traced.widths.items():
+            rows = self.spelling.width(s)
+            last = f"c->s_{s} + {_place(s, 'c->reverse ? 0 : c->T', 'c->T & 1')}"
+            if self.plan.half:
+                last = f"c->r_{s} + (c->T & 1)"
+            lines.append(
+                f"if (c->f_{s}) last_rows(c->f_{s}, c->{letter}, {last} * c->B * {rows}, {rows}, "
+                f"b0, b1, UNITS({rows}));"
+            )
+        return "\n  ".join(lines)
+
     def _backward(self) -> str:
-        phases = self._in_turn(self.backward)
+        phases = self._in_turn(self.backward, last=self._of_states())
         idle = "\n    ".join(
             f"untouched(c, &at, at.d_{s}_0, at.d_{s}_1, {self.spelling.width(s)}, b0, b1, "
             f"UNITS({self.spelling.width(s)}));"
@@ -273,12 +326,28 @@ static void backward_slice(const call *given, const packed *p, long me, long n) 
 }}
 """
 
-    def _in_turn(self, writers: list[PhaseWriter], more: str = "") -> str:
-        """The phases of a step; where threads share the units, a product waits for all of them."""
+    def _in_turn(self, writers: list[PhaseWriter], more: str = "", last: int = 0) -> str:
+        """The phases of a step; where threads share the units, a product waits for all of them.
+
+        `last`: how many at the end only say what first states receive, where somebody asks.
+        """
         meet = "" if self.plan.scans else "\n    if (!whole) { MEET }"
-        return "\n    ".join(
-            f"{w.name}(c, p, &at, b0, b1, UNITS({w.width}){more});{meet}" for w in writers
-        )
+        calls = [f"{w.name}(c, p, &at, b0, b1, UNITS({w.width}){more});{meet}" for w in writers]
+        first = len(calls) - last
+        if last:
+            calls[first:] = ["if (s || c->want_first) {", *calls[first:], "}"]
+        return "\n    ".join(calls)
+
+    def _of_states(self) -> int:
+        """How many phases at the end of the backward pass derive nothing but states before."""
+        derived, count = self.plan.derived, 0
+        others = {*self.spelling.slots, *derived.by_weight.values(), *derived.by_norm.values()}
+        before = {*derived.by_state.values()} - others
+        for phase in reversed(self.plan.backward):
+            if phase.norms or not before.issuperset(phase.stores):
+                break
+            count += 1
+        return count
 
     def _entries(self) -> str:
         rows = {s: f"c->B * {self.spelling.width(s)}" for s in self.plan.traced.states}
@@ -305,6 +374,7 @@ void forward(const call *c, long keep) {{
     ME;
     const unsigned long zeros = quick_zeros();
     pack_forward(c, p, me, n);
+    begin(c, me, n);
     MEET
     if (c->xw) {{
       ahead(c, p, c->T * c->B * me / n, c->T * c->B * (me + 1) / n);
@@ -352,3 +422,8 @@ void backward(const call *c) {{
   }}
 }}
 """
+
+
+def _place(state: str, whole: str, ring: str) -> str:
+    """Where a state lies, in C: where all steps are kept, and where the last two are, in turn."""
+    return f"(c->ring_{state} > 2 || c->T == 1 ? ({whole}) : {ring})"

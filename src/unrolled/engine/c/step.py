@@ -56,7 +56,8 @@ class PhaseWriter:
             lines += self._destinations(k, value)
         skipped = self._skipped()
         keep = ", const int keep" if not self.backward else ""
-        body = "\n      ".join(self._fetches() + lines)
+        fetches = self._fetches() if self.backward else self._fetches_to()
+        body = "\n      ".join(fetches + lines)
         group = "const long group = ((row + 1) * c->G - 1) / c->B;\n    " if "group" in body else ""
         unused = ", (void)keep" if keep else ""
         return f"""
@@ -81,9 +82,8 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
 }}"""
 
     def _fetches(self) -> list[str]:
-        """Fetch what later rows will read of the forward pass: it lies far away by now."""
-        if not self.backward:
-            return []
+        """Fetch what later rows will read of the forward pass, and the lines of derivatives that
+        they will write: both lie far away."""
         spelling, nodes = self.spelling, self.spelling.nodes
         places: dict[str, None] = {}
         for k in self.phase.nodes:
@@ -97,10 +97,25 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
                     places[spelling.place(a, backward=True)] = None
         new = [place for place in places if place not in self.fetched]
         self.fetched |= {*new}
-        if not new:
+        written = [self.spelling.derivative(k) for k in self.phase.stores if k in spelling.slots]
+        fetches = [f"fetch({place});" for place in new]
+        return self._ahead(fetches + [f"fetch_to({place});" for place in written])
+
+    def _fetches_to(self) -> list[str]:
+        """Fetch the lines that later rows will write for the backward pass: they lie far away."""
+        spelling, fetches = self.spelling, []
+        for k in self.phase.stores:
+            made = spelling.made.get(k, ())
+            places = [f"at->{s}_1 + row * {spelling.width(s)} + j" for s in made]
+            if k in spelling.saved and k not in spelling.made:
+                places.append(spelling.saving(k))
+            fetches += [f"if (keep) fetch_to({place});" for place in places]
+        return self._ahead(fetches)
+
+    def _ahead(self, fetches: list[str]) -> list[str]:
+        if not fetches:
             return []
         later = "rows" if self.columns else f"{AHEAD}"
-        fetches = [f"fetch({place});" for place in new]
         return [f"{{ const long row = b + r + {later};", *(f"  {f}" for f in fetches), "}"]
 
     def _said(self, column: Column) -> str:
@@ -218,8 +233,8 @@ static inline __attribute__((always_inline)) void {self.name}(
     def _call(self, group: Group, count: int) -> str:
         """The call of the micro-kernel for one group of columns."""
         parts = [
-            f"PART({part.operand}, {part.stride}, {part.size}, {section}, {part.jump})"
-            for part, section in zip(group.parts, group.sections, strict=True)
+            f"PART({part.operand}, {part.stride}, {size}, {section}, {part.jump})"
+            for part, size, section in zip(group.parts, group.sizes, group.sections, strict=True)
         ]
         starts, steps = [], []
         for n in range(group.count):

@@ -76,10 +76,13 @@ class Sums:
                 runs.append(Run(slot, 1, "c->H", numbers, outs))
         return runs
 
-    def _operands(self) -> list[tuple[str, str, str]]:
-        """What dz is multiplied with, over the whole sequence: base, distance of rows, size."""
+    def _operands(self) -> list[tuple[str, str, str, str]]:
+        """What dz is multiplied with, over the whole sequence.
+
+        Base, distance of rows, size, and whether it is a state before each step.
+        """
         traced, derived = self.plan.traced, self.plan.derived
-        found = [("c->x", "c->ldx", "c->K")] if derived.by_x else []
+        found = [("c->x", "c->ldx", "c->K", "0")] if derived.by_x else []
         found += [self._sequence(operand) for operand in operands(self.plan)]
         found += [self._sequence(_projected(traced, name)) for name in derived.by_proj]
         return found
@@ -123,18 +126,18 @@ class Sums:
             lists["USES"] += [str(number) for number in run.operands]
             lists["OUTS"] += run.outs
             sizes += [f"{run.count} * up({run.units}) * {operands[o][2]}" for o in run.operands]
-        lists["OPERANDS"] = [f"{{{a}, {lda}, {size}}}" for a, lda, size in operands]
+        lists["OPERANDS"] = [f"{{{', '.join(operand)}}}" for operand in operands]
         lists["BIASES"] = [f"{{{slot}, {out}}}" for slot, out in self._biases()]
         text = _OUTERS
         for name, found in lists.items():
             text = text.replace(f"{name}_COUNT", str(len(found)))
             empty = "0" if name in ("USES", "OUTS") else "{0}"
             text = text.replace(name, ", ".join(found) or empty)
-        sorted_ = " + ".join(f"up({size})" for _, _, size in operands) or "0"
+        sorted_ = " + ".join(f"up({size})" for _, _, size, _ in operands) or "0"
         return text.replace("SUMMED", " + ".join(sizes) or "0").replace("SORTED", sorted_)
 
-    def _sequence(self, k: int) -> tuple[str, str, str]:
-        """A product's operand over the whole sequence: base, distance of rows, how many units."""
+    def _sequence(self, k: int) -> tuple[str, str, str, str]:
+        """A product's operand over the whole sequence, as `_operands` says it."""
         traced, spelling = self.plan.traced, self.spelling
         node, letter = traced.graph.nodes[k], spelling.widths[k]
         if node.op == "weight":
@@ -142,14 +145,16 @@ class Sums:
                 spelling.weight_row(str(node.attr), whole=f"c->raw_{node.attr}"),
                 "0",
                 f"c->{letter}",
+                "0",
             )
         if node.op == "state" or k in spelling.made:
             s = str(node.attr) if node.op == "state" else spelling.made[k][0]
             width = spelling.width(s)
             shifted = "c->reverse ? 1 : 0" if node.op == "state" else "c->reverse ? 0 : 1"
-            return f"c->s_{s} + ({shifted}) * c->B * {width}", width, f"c->{letter}"
+            before = str(int(node.op == "state"))
+            return f"c->s_{s} + ({shifted}) * c->B * {width}", width, f"c->{letter}", before
         count, n = len(spelling.saved), spelling.saved[k]
-        return f"c->save + {n} * c->Hp", f"{count} * c->Hp", f"c->{letter}"
+        return f"c->save + {n} * c->Hp", f"{count} * c->Hp", f"c->{letter}", "0"
 
     def inputs(self) -> str:
         """dx of some rows of the sequence."""
@@ -200,7 +205,7 @@ _OUTERS = """
    most WIDE; threads share the vectors. A group's sums lie with units side by side, an operand's
    values below each other, until they are complete: then they are turned. */
 #define TABLES \\
-  const struct { const kept *a; long lda, size; } operands[] = {OPERANDS}; \\
+  const struct { const kept *a; long lda, size, before; } operands[] = {OPERANDS}; \\
   const struct { long slot, count, units, first, end, out; } runs[] = {RUNS}; \\
   const long uses[] = {USES}; /* of each run, from first to end: numbers of operands */ \\
   real *const outs[] = {OUTS}; /* of each run from out on: of each slot, of each use */ \\
@@ -215,6 +220,14 @@ static long summed_reals(const call *c) {
 static long panel_reals(const call *c) {
   (void)c;
   return ((EACH > 1 ? WIDE * V : 0) + SORTED) * BLOCK;
+}
+
+/* Of K rows from k0 on, in words: those of an operand that are not a first state of zeros. */
+typedef struct { long from, to; } range;
+static range held(const call *c, long before, long k0, long K) {
+  if (!before || !c->blank) return (range){0, words(K)};
+  const long first = c->reverse ? 0 : c->B - k0, end = (c->reverse ? c->T - 1 : c->T) * c->B - k0;
+  return (range){least(first > 0 ? first : 0, K) / EACH, words(least(end > 0 ? end : 0, K))};
 }
 
 /* Add the rows from k0 on of m vectors of run r, from its vector q on. */
@@ -241,10 +254,12 @@ static __attribute__((noinline)) void add_group(const call *c, long r, long q, l
     const real *a = right;
     FOR(o, uses[u]) a += up(operands[o].size) * BLOCK;
     const long size = operands[uses[u]].size;
+    const range k = held(c, operands[uses[u]].before, k0, K);
     for (long i = 0, rows; i < size; i += rows, out += rows * m * V) {
       rows = share(least(V - i % V, size - i), MOST_ROWS[m]); /* of one sorted vector */
       if (!k0) memset(out, 0, rows * m * V * sizeof(real));
-      OUTER[m][rows](W, a + i / V * V * BLOCK + i % V, z, ldz, out, m * V);
+      if (k.from < k.to)
+        OUTER[m][rows](k.to - k.from, a + i / V * V * BLOCK + i % V + k.from * V, z + k.from * V, ldz, out, m * V);
     }
   }
 }

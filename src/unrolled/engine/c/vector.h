@@ -37,6 +37,8 @@ static inline v ld(const real *p) { return *(const vu *)p; }
 static inline void st(real *p, v x) { *(vu *)p = x; }
 /* Have a line in the cache by the time it is read; where nothing lies there, nothing happens. */
 static inline void fetch(const void *p) { __builtin_prefetch(p); }
+/* The same of a line that will be written. */
+static inline void fetch_to(const void *p) { __builtin_prefetch(p, 1); }
 static inline v all(real x) { return (v){0} + x; }
 /* The same value on every lane, straight from memory: the load itself spreads it. */
 static inline v every(const real *p) {
@@ -212,7 +214,8 @@ static inline v tanh_(v x) {
 #ifdef REAL64
 static inline v sigmoid_(v x) { return 1 / (1 + exp_(-x)); }
 #else
-static inline v sigmoid_(v x) { return inverse(1 + exp_inside(clamp(-x, -87.f, 87.f))); }
+/* The sign goes into the constants of exp: an instruction less than to turn it before clamping. */
+static inline v sigmoid_(v x) { return inverse(1 + exp_inside(-clamp(x, -87.f, 87.f))); }
 #endif
 static inline v softplus_(v x) { return maximum(x, all(0)) + log1p_(exp_(-absolute(x))); }
 static inline v logsigmoid_(v x) { return minimum(x, all(0)) - log1p_(exp_(-absolute(x))); }
