@@ -192,12 +192,15 @@ def effective(
         x_bias=None if "x" in taken else x_bias,
         u_weight=u,
         u_bias=None if "u" in taken else u_bias,
-        weights={
-            name: named[f"w_{name}"].expand(sizes.units).contiguous() for name in traced.weights
-        },
+        weights={name: _each(named[f"w_{name}"], sizes.units) for name in traced.weights},
         norms=norms,
         projs=projs,
     )
+
+
+def _each(weight: Tensor, units: int) -> Tensor:
+    """A weight of every unit; as it is, where it is that already: a view would be derived too."""
+    return weight if len(weight) == units else weight.expand(units).contiguous()
 
 
 def _norm(traced, sizes, name, named, x_bias, u_bias):
