@@ -2,7 +2,7 @@
 multiplies: operands as they lie in memory, and blocks of the matrices.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..plan import Phase
 from .spelling import Spelling
@@ -147,8 +147,9 @@ class Products:
         size = f"c->{traced.operand_width}" if op == "u" else "c->H"
         source = "u_weight" if op == "u" else "proj_weight"
         blocks = tuple(order.index(name) for name in names)
-        part = Part(columns[0] - first, len(columns), base, stride, size, source, blocks)
-        return replace(part, jump=jump, state=spelling.nodes[operand].op == "state")
+        before = spelling.nodes[operand].op == "state"
+        place = (columns[0] - first, len(columns), base, stride, size, source, blocks)
+        return Part(*place, jump=jump, state=before)
 
     def _back_parts(self, first: int, end: int) -> list[Part]:
         traced, spelling = self.spelling.plan.traced, self.spelling

@@ -12,6 +12,7 @@ from ..equations import equations
 from ..plan import Plan
 from .packing import Packing
 from .spelling import Spelling, user_primitives
+from .states import LAST_ROWS, begin, finish, step
 from .step import PhaseWriter
 from .sums import ONE, Sums
 from .tiles import MOST, Layout, tiles
@@ -100,7 +101,7 @@ class _Writer:
             self.packing.text(),
             *(w.text(self.registers) for w in [*self.forward, *self.backward]),
             self.packing.ahead(),
-            self._begin(),
+            begin(self.plan, self.spelling),
             self._forward(),
             self.sums.inputs(),
             self._backward(),
@@ -176,56 +177,6 @@ typedef struct {{
 
     # -- the passes
 
-    def _begin(self) -> str:
-        """What every call does first."""
-        lines = []
-        for s in self.plan.traced.states:
-            rows = self.spelling.width(s)
-            places = [(f"c->s_{s}", "kept", f"{_place(s, 'c->reverse ? c->T : 0', '0')} * c->B")]
-            if self.plan.half:
-                places.append((f"c->r_{s}", "real", "0"))
-            lines += [
-                f"memset({base} + ({first} + b0) * {rows}, 0, (b1 - b0) * {rows} * sizeof({kind}));"
-                for base, kind, first in places
-            ]
-        zeros = "\n    ".join(lines)
-        return f"""
-/* What me of n does before the first step: rows of x from where they lie (`source`), and first
-   states of zeros (`blank`). */
-static void begin(const call *c, long me, long n) {{
-  if (c->source)
-    for (long k = c->T * c->B * me / n; k < c->T * c->B * (me + 1) / n; k++)
-      memcpy(c->x + k * c->ldx, c->source + k / c->B * c->source_t + k % c->B * c->source_b, c->K * sizeof(kept));
-  const long b0 = c->B * me / n, b1 = c->B * (me + 1) / n;
-  if (c->blank && b0 < b1) {{
-    {zeros}
-  }}
-}}
-"""
-
-    def _step(self, *, backward: bool) -> str:
-        """Fill `at` for time t, the s-th step to be run."""
-        traced, lines = self.plan.traced, []
-        for s in traced.states:
-            rows = f"c->B * {self.spelling.width(s)}"
-            before = _place(s, "c->reverse ? t + 1 : t", "s & 1")
-            after = _place(s, "c->reverse ? t : t + 1", "(s + 1) & 1")
-            lines.append(f"at.{s}_0 = c->s_{s} + {before} * {rows};")
-            lines.append(f"at.{s}_1 = c->s_{s} + {after} * {rows};")
-            if self.plan.half and not backward:
-                lines.append(f"at.{s}_before = c->r_{s} + (s & 1) * {rows};")
-                lines.append(f"at.{s}_after = c->r_{s} + ((s + 1) & 1) * {rows};")
-            if backward:
-                lines.append(f"at.d_{s}_0 = c->a_{s} + ((s + 1) & 1) * {rows};")
-                lines.append(f"at.d_{s}_1 = c->a_{s} + (s & 1) * {rows};")
-        kept = "t" if backward else "(keep ? t : 0)"
-        saved, norms = len(self.plan.saved), len(self.spelling.norm_index)
-        lines.append(f"at.save = c->save + {kept} * c->B * {saved} * c->Hp;")
-        lines.append(f"at.statistics = c->statistics + {kept} * c->B * {norms} * 2;")
-        if backward:
-            lines.append("at.dz = c->dz + t * c->B * V;")
-        return "\n    ".join(lines)
-
     def _forward(self) -> str:
         phases = self._in_turn(self.forward, ", keep")
         block = max((w.most for w in [*self.forward, *self.backward] if w.columns), default=1)
@@ -251,15 +202,7 @@ static inline long units(long width, long me, long n) {{
 }}
 #define UNITS(width) whole ? 0 : units(width, me, n), whole ? (width) / V : units(width, me + 1, n)
 
-/* Units q0 V to q1 V of some rows, each of `width` reals, from rows that are padded. */
-static inline void last_rows(real *to, long width, const real *from, long padded, long b0, long b1,
-                             long q0, long q1) {{
-  const long end = least(q1 * V, width);
-  for (long row = b0; row < b1 && q0 * V < end; row++)
-    memcpy(to + row * width + q0 * V, from + row * padded + q0 * V, (end - q0 * V) * sizeof(real));
-}}
-
-/* A thread's slice through all of time; `keep` what the backward pass will read. */
+{LAST_ROWS}/* A thread's slice through all of time; `keep` what the backward pass will read. */
 static inline __attribute__((always_inline)) void forward_slice(
     const call *given, const packed *p, long me, long n, const int keep) {{
   const call own = *given, *const c = &own; /* which no store can change, as the compiler sees */
@@ -269,26 +212,12 @@ static inline __attribute__((always_inline)) void forward_slice(
     step at;
     at.t = t;
     at.blank = c->blank && s == 0;
-    {self._step(backward=False)}
+    {step(self.plan, self.spelling, backward=False)}
     {phases}
   }}
-  {self._finish()}
+  {finish(self.plan, self.spelling)}
 }}
 """
-
-    def _finish(self) -> str:
-        """Hand out the last states, without the padding of their rows."""
-        lines = []
-        for s, letter in self.plan.traced.widths.items():
-            rows = self.spelling.width(s)
-            last = f"c->s_{s} + {_place(s, 'c->reverse ? 0 : c->T', 'c->T & 1')}"
-            if self.plan.half:
-                last = f"c->r_{s} + (c->T & 1)"
-            lines.append(
-                f"if (c->f_{s}) last_rows(c->f_{s}, c->{letter}, {last} * c->B * {rows}, {rows}, "
-                f"b0, b1, UNITS({rows}));"
-            )
-        return "\n  ".join(lines)
 
     def _backward(self) -> str:
         phases = self._in_turn(self.backward, last=self._of_states())
@@ -318,7 +247,7 @@ static void backward_slice(const call *given, const packed *p, long me, long n) 
     const long t = c->reverse ? c->T - 1 - s : s;
     step at;
     at.t = t;
-    {self._step(backward=True)}
+    {step(self.plan, self.spelling, backward=True)}
     {phases}
     {idle}
     if (c->want_dx && at_once(c, n)) inputs(given, p, t * c->B + b0, t * c->B + b1);
@@ -422,8 +351,3 @@ void backward(const call *c) {{
   }}
 }}
 """
-
-
-def _place(state: str, whole: str, ring: str) -> str:
-    """Where a state lies, in C: where all steps are kept, and where the last two are, in turn."""
-    return f"(c->ring_{state} > 2 || c->T == 1 ? ({whole}) : {ring})"

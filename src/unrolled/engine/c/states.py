@@ -1,0 +1,89 @@
+"""A plan comes in; C goes out that says where states lie: what a call starts from, the states before
+and after each step, and the last ones, which are handed out.
+"""
+
+from ..plan import Plan
+from .spelling import Spelling
+
+LAST_ROWS = """\
+/* Units q0 V to q1 V of some rows, each of `width` reals, from rows that are padded. */
+static inline void last_rows(real *to, long width, const real *from, long padded, long b0, long b1,
+                             long q0, long q1) {
+  const long end = least(q1 * V, width);
+  for (long row = b0; row < b1 && q0 * V < end; row++)
+    memcpy(to + row * width + q0 * V, from + row * padded + q0 * V, (end - q0 * V) * sizeof(real));
+}
+
+"""
+
+
+def _place(state: str, whole: str, ring: str) -> str:
+    """Where a state lies, in C: where all steps are kept, and where the last two are, in turn."""
+    return f"(c->ring_{state} > 2 || c->T == 1 ? ({whole}) : {ring})"
+
+
+def begin(plan: Plan, spelling: Spelling) -> str:
+    """What every call does first."""
+    lines = []
+    for s in plan.traced.states:
+        rows = spelling.width(s)
+        places = [(f"c->s_{s}", "kept", f"{_place(s, 'c->reverse ? c->T : 0', '0')} * c->B")]
+        if plan.half:
+            places.append((f"c->r_{s}", "real", "0"))
+        lines += [
+            f"memset({base} + ({first} + b0) * {rows}, 0, (b1 - b0) * {rows} * sizeof({kind}));"
+            for base, kind, first in places
+        ]
+    zeros = "\n    ".join(lines)
+    return f"""
+/* What me of n does before the first step: rows of x from where they lie (`source`), and first
+   states of zeros (`blank`). */
+static void begin(const call *c, long me, long n) {{
+  if (c->source)
+    for (long k = c->T * c->B * me / n; k < c->T * c->B * (me + 1) / n; k++)
+      memcpy(c->x + k * c->ldx, c->source + k / c->B * c->source_t + k % c->B * c->source_b, c->K * sizeof(kept));
+  const long b0 = c->B * me / n, b1 = c->B * (me + 1) / n;
+  if (c->blank && b0 < b1) {{
+    {zeros}
+  }}
+}}
+"""
+
+
+def step(plan: Plan, spelling: Spelling, *, backward: bool) -> str:
+    """Fill `at` for time t, the s-th step to be run."""
+    traced, lines = plan.traced, []
+    for s in traced.states:
+        rows = f"c->B * {spelling.width(s)}"
+        before = _place(s, "c->reverse ? t + 1 : t", "s & 1")
+        after = _place(s, "c->reverse ? t : t + 1", "(s + 1) & 1")
+        lines.append(f"at.{s}_0 = c->s_{s} + {before} * {rows};")
+        lines.append(f"at.{s}_1 = c->s_{s} + {after} * {rows};")
+        if plan.half and not backward:
+            lines.append(f"at.{s}_before = c->r_{s} + (s & 1) * {rows};")
+            lines.append(f"at.{s}_after = c->r_{s} + ((s + 1) & 1) * {rows};")
+        if backward:
+            lines.append(f"at.d_{s}_0 = c->a_{s} + ((s + 1) & 1) * {rows};")
+            lines.append(f"at.d_{s}_1 = c->a_{s} + (s & 1) * {rows};")
+    kept = "t" if backward else "(keep ? t : 0)"
+    saved, norms = len(plan.saved), len(spelling.norm_index)
+    lines.append(f"at.save = c->save + {kept} * c->B * {saved} * c->Hp;")
+    lines.append(f"at.statistics = c->statistics + {kept} * c->B * {norms} * 2;")
+    if backward:
+        lines.append("at.dz = c->dz + t * c->B * V;")
+    return "\n    ".join(lines)
+
+
+def finish(plan: Plan, spelling: Spelling) -> str:
+    """Hand out the last states, without the padding of their rows."""
+    lines = []
+    for s, letter in plan.traced.widths.items():
+        rows = spelling.width(s)
+        last = f"c->s_{s} + {_place(s, 'c->reverse ? 0 : c->T', 'c->T & 1')}"
+        if plan.half:
+            last = f"c->r_{s} + (c->T & 1)"
+        lines.append(
+            f"if (c->f_{s}) last_rows(c->f_{s}, c->{letter}, {last} * c->B * {rows}, {rows}, "
+            f"b0, b1, UNITS({rows}));"
+        )
+    return "\n  ".join(lines)
