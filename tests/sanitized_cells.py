@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 FLAGS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+IN_BFLOAT16 = [(6, 7, 5, 17, 2), (3, 34, 40, 33, 1)]
 LENGTHS = [6, 1, 3, 0, 2, 6, 5]
 
 
@@ -32,9 +33,11 @@ def inside(cells):
     import torch
 
     from held import compiled_with, hold
+    from test_bfloat16 import hold as hold_in_bfloat16
     from test_engine_cells import SHAPES, of
+    from test_matrix import IN_C
     from unrolled.cells import find
-    from unrolled.engine import bound, gradients
+    from unrolled.engine import bound, gradients, precision
 
     class Apart:
         """A room whose buffers lie apart, so that what is read beyond one of them is seen."""
@@ -55,7 +58,8 @@ def inside(cells):
     bound.POOL.take = lambda *shape, dtype: torch.empty(shape, dtype=dtype)
     bound.Room = gradients.Room = Apart
     bound._threads = lambda work: 2
-    with compiled_with(*FLAGS):
+    halves = precision.multiplies_halves()
+    with compiled_with(*FLAGS, *(IN_C if halves else ())):
         for name in cells:
             torch.manual_seed(0)
             for steps, batch, inputs, units, layers in SHAPES:
@@ -68,6 +72,8 @@ def inside(cells):
             bound.LARGE = large
             observe = tuple(find(name).trace().graph.outputs)
             hold(of(name, 33), 5, 9, 3, 33, 1, observe=observe, training=False)
+            for shape in IN_BFLOAT16 if halves else ():
+                hold_in_bfloat16(of(name, shape[3]), *shape)
             print(name, flush=True)
 
 

@@ -4,6 +4,7 @@ What a trial found is kept beside the compiled cells: a later process starts no 
 """
 
 import contextlib
+import ctypes
 import functools
 import hashlib
 import json
@@ -25,6 +26,9 @@ SETS = frozenset(
     "avx512cd avx512bw avx512dq avx512vl avx512ifma avx512vbmi avx512vbmi2 avx512vnni "
     "avx512bitalg avx512vpopcntdq avx512bf16 avx512fp16 amxtile amxint8 amxbf16".split()
 )
+TILES = frozenset({"amxtile", "amxint8", "amxbf16"})
+# Linux on x86-64: a process asks for the registers of TILES before it uses them.
+ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def compiler(machine: str = "native") -> Compiler:
             'UNROLLED_KERNELS, or take backend="reference".',
         )
     facts = _remembered(path, machine) or _checked(path, machine)
-    flags = (*FLAGS, f"-march={machine}", *facts["openmp"])
+    flags = (*FLAGS, f"-march={machine}", *facts["without"], *facts["openmp"])
     identity = hashlib.sha256(f"{facts['version']}{facts['macros']}{flags}".encode()).hexdigest()
     return Compiler(path, flags, facts["registers"], identity, tuple(facts["needs"]))
 
@@ -93,11 +97,15 @@ def _tried(path: str, machine: str) -> dict[str, Any]:
     version = _output([path, "--version"])
     defined = {line.split()[1] for line in macros.splitlines() if line.startswith("#define ")}
     named = {_plain(name) for name in defined}
+    own = instructions()
+    refused = machine == "native" and own is not None and not own.issuperset(named & TILES)
+    named -= TILES if refused else set()
     facts = {
         "version": version,
         "macros": hashlib.sha256(macros.encode()).hexdigest(),
         "registers": 32 if {"__AVX512F__", "__aarch64__"} & defined else 16,
         "needs": sorted(named & SETS),
+        "without": ["-mno-amx-tile"] if refused else [],
         "openmp": ["-fopenmp"] if _has_openmp(path) else [],
     }
     with contextlib.suppress(OSError, BackendError):
@@ -108,7 +116,7 @@ def _tried(path: str, machine: str) -> dict[str, Any]:
 def _remembered(path: str, machine: str) -> dict[str, Any] | None:
     try:
         facts = json.loads(cache.read(cache.folder() / _trial(path, machine)))
-        keys = {"version", "macros", "registers", "needs", "openmp"}
+        keys = {"version", "macros", "registers", "needs", "without", "openmp"}
         return facts if keys <= facts.keys() else None
     except (OSError, BackendError, ValueError, AttributeError):
         return None
@@ -130,16 +138,24 @@ def _plain(name: str) -> str:
 
 @functools.cache
 def instructions() -> frozenset[str] | None:
-    """The instruction sets of this processor; `None` where the system does not say them."""
+    """The instruction sets that this process may use; `None` where the system does not say them."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 name, _, words = line.partition(":")
                 if name.strip() in ("flags", "Features"):
-                    return frozenset(_plain(word) for word in words.split())
+                    found = frozenset(_plain(word) for word in words.split())
+                    return found if found.isdisjoint(TILES) or _may_use_tiles() else found - TILES
     except OSError:
         pass
     return None
+
+
+def _may_use_tiles() -> bool:
+    """Ask the system for tiles, for all threads and forks of this process."""
+    if system() != "Linux x86_64":
+        return False
+    return ctypes.CDLL(None).syscall(ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA) == 0
 
 
 def system() -> str:

@@ -132,7 +132,9 @@ class Pass:
         dz, place = self._scratch.tensor("dz"), found.layout["slots"]
 
         def one(node: int, width: int) -> Tensor:
-            vectors = dz[place[str(node)], :, : steps * batch].to(found.real)
+            if found.kept is not found.real:
+                return dz[:, :, place[str(node)], :width].to(found.real)
+            vectors = dz[place[str(node)], :, : steps * batch]
             return vectors.transpose(0, 1).reshape(steps, batch, wide)[..., :width]
 
         return {s: one(k, widths[s][0]) for s, k in found.layout["told"].items()}
@@ -228,8 +230,11 @@ def _places(bound: Bound, found: Kernel) -> tuple[Places, Places]:
         full = narrow if letter == "P" else wide
         results |= {f"d_{part}_{name}": ((struct.G, full), real) for part in ("gain", "shift")}
     slots = len(layout["slots"])
+    # Vectors of units lie by themselves where sums over time read them as they lie.
+    vectors = (slots, wide // lanes, _rows(struct), lanes)
+    rows = (struct.T, struct.B, slots, wide)
     scratch: Shapes = {
-        "dz": ((slots, wide // lanes, _rows(struct), lanes), found.kept),
+        "dz": (vectors if found.kept is real else rows, found.kept),
         "back_carry": ((struct.B, layout["back_carried"], wide), real),
         "back_statistics": ((struct.B, layout["norm_backs"], 2), real),
         "gb": ((slots, wide), real),

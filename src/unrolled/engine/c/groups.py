@@ -181,8 +181,7 @@ class Products:
             return self.spelling.weight_row(str(node.attr), whole=f"p->w_{node.attr}"), "0", "V"
         place = self.spelling.operand(k, backward=self.backward)
         if place.startswith("at->dz"):
-            base = f"at->dz + {self.spelling.slots[k]} * c->Hp * c->S + b * V"
-            return base, "V", "c->S * V"
+            return self.spelling.derivatives(self.spelling.slots[k], "at->dz")
         place = place.replace(" + j", "")
         base, _, rest = place.partition(" + ")
         if rest.startswith("(row * "):

@@ -148,8 +148,8 @@ static void pack_backward(const call *c, const packed *p, long me, long n) {{
       const part parts[] = {{PART(c->x + b * c->ldx, c->ldx, c->K, 0, V), {{0, 0, 0, -1}}}};
       const real *const start[] = {{{starts}}};
       const long step[] = {{{steps}}};
-      v acc[8 * 4];
-      {table(((0, group.reads_x),))}[n][rows](parts, p->{group.name} + q * V * ({group.before(-1)}), start, step, acc, {group.reads_x} * n);
+      v acc[SPACE];
+      MULTIPLY({table(((0, group.reads_x),))}, n, rows, parts, p->{group.name} + q * V * ({group.before(-1)}), start, step, acc, {group.reads_x} * n);
       FOR(r, rows) FOR(k, {group.reads_x}) FOR(i, n)
         st(c->xw + ((b + r) * {writer.x_total} + {writer.x_first + group.first} + k) * c->Hp + (q + i) * V,
            acc[(r * {group.reads_x} + k) * n + i]);

@@ -5,7 +5,27 @@ static void sort_panel(real *to, const kept *a, long lda, long K, long size) {
     fetch(a + 12 * EACH * lda + i);
     st(to + i * BLOCK, across(a + i, lda, k + 1 < K, size - i));
   }
+#ifdef MATRIX /* which takes SIDE words at once: what is not there counts as 0 */
+  for (long k = words(K); k % SIDE; k++, to += V) for (long i = 0; i < size; i += V) st(to + i * BLOCK, all(0));
+#endif
 }
+#ifdef MATRIX
+/* An operand is sorted in squares: the words along k of a value side by side. */
+static void sort_operand(real *to, const kept *a, long lda, long K, long size) {
+  for (long k = 0; k < K; k += SIDE * EACH, a += SIDE * EACH * lda, to += SIDE * V)
+    for (long i = 0; i < size; i += V) {
+      v rows[SIDE];
+      FOR(l, SIDE) {
+        const long of = EACH * l;
+        rows[l] = k + of < K ? across(a + of * lda + i, lda, k + of + 1 < K, size - i) : all(0);
+      }
+      turn(rows);
+      FOR(l, SIDE) st(to + i * BLOCK + l * V, rows[l]);
+    }
+}
+#else
+#define sort_operand sort_panel
+#endif
 /* The sum along k of one vector of dz: block by block, as a long sum of one lane loses bits, and four
    sums at once, as an addition waits for the one before. */
 static v sum_panel(const real *a, long W) {

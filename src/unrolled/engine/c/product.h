@@ -12,7 +12,15 @@ static inline void put(real *to, const kept *a, long k, long step, long K) {
 }
 #endif
 static inline long words(long n) { return (n + EACH - 1) / EACH; }
-/* A part of a product, in words. */
+/* A product's part: rows of an operand, their distance, how many words along k, the distance of
+   vectors along k; section -1 ends the list. */
+typedef struct {
+  const real *a;
+  long lda, K;
+  int section;
+  long jump;
+} part;
+/* The same, in values. */
 #define PART(a, lda, K, section, jump) \
   {(const real *)(a), (lda) / EACH, words(K), section, (jump) / EACH}
 
@@ -29,6 +37,11 @@ static inline long share(long left, long most) {
 /* Sums over time go on in blocks of so many words along k: their part of dz stays in L1. */
 enum { BLOCK = 128 };
 static const real ZEROS[4 * V];
+typedef struct { long from, to; } range; /* of words along k */
+#ifndef MATRIX
+static inline void tiles_begin(void) {}
+static inline void tiles_end(void) {}
+#endif
 
 #ifndef HALF
 /* A vector of words, of each of n units one, from a matrix whose rows are k: side by side. */

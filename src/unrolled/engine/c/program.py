@@ -85,11 +85,14 @@ class _Writer:
         names = self._buffers()
         counts = (*COUNTS, *(f"ring_{s}" for s in self.plan.traced.states))
         folder = resources.files(__package__)
-        files = ("vector.h", "half.h", "product.h", "panels.h")
-        vector, half, product, panels = (folder.joinpath(f).read_text("utf-8") for f in files)
+        files = ("vector.h", "half.h", "product.h", "matrix.h", "panels.h")
+        vector, half, product, matrix, panels = (
+            folder.joinpath(f).read_text("utf-8") for f in files
+        )
         real = "#define REAL64 1\n" if self.double else ""
         if self.plan.half:
             real, vector = "#define HALF 1\n", f"{vector}\n{half}"
+            product += f"\n#ifdef MATRIX\n{matrix}\n#endif\n"
         parts = [
             self._title(),
             real + vector,
@@ -154,6 +157,7 @@ class _Writer:
             for s in traced.states
         )  # before and after the step
         return f"""
+enum {{ SLOTS = {len(self.spelling.slots)} }}; /* derivatives of which each step keeps a row of units */
 typedef struct {{
 {numbers}
   const int64_t *lengths;
@@ -302,6 +306,7 @@ void forward(const call *c, long keep) {{
   {{
     ME;
     const unsigned long zeros = quick_zeros();
+    tiles_begin();
     pack_forward(c, p, me, n);
     begin(c, me, n);
     MEET
@@ -311,6 +316,7 @@ void forward(const call *c, long keep) {{
     }}
     if (keep) forward_slice(c, p, me, n, 1);
     else forward_slice(c, p, me, n, 0);
+    tiles_end();
     restore_zeros(zeros);
   }}
 }}
@@ -324,6 +330,7 @@ void bind(const call *c) {{
 
 void advance(const call *const *layers, long count) {{
   const unsigned long zeros = quick_zeros();
+  tiles_begin();
   FOR(k, count) {{
     const call *c = layers[k];
     packed parts, *p = &parts;
@@ -331,6 +338,7 @@ void advance(const call *const *layers, long count) {{
     forward_slice(c, p, 0, 1, 0);
     {shift}
   }}
+  tiles_end();
   restore_zeros(zeros);
 }}
 
@@ -341,12 +349,14 @@ void backward(const call *c) {{
   {{
     ME;
     const unsigned long zeros = quick_zeros();
+    tiles_begin();
     pack_backward(c, p, me, n);
     MEET
     backward_slice(c, p, me, n);
     MEET
     outers(c, me, n);
     if (c->want_dx && !at_once(c, n)) inputs(c, p, c->T * c->B * me / n, c->T * c->B * (me + 1) / n);
+    tiles_end();
     restore_zeros(zeros);
   }}
 }}

@@ -128,7 +128,15 @@ class Spelling:
         Vectors of units lie by themselves, each of all rows of all steps: so sums over time read dz
         as it stands.
         """
+        if self.half:
+            return f"at->dz + (row * SLOTS + {self.slots[k]}) * c->Hp + j"
         return f"at->dz + ({self.slots[k]} * c->Hp + j) * c->S + row * V"
+
+    def derivatives(self, slot: int, base: str) -> tuple[str, str, str]:
+        """The first of the rows of a slot of dz from row b on, the distance of rows, and of vectors."""
+        if self.half:
+            return f"{base} + (b * SLOTS + {slot}) * c->Hp", "SLOTS * c->Hp", "V"
+        return f"{base} + {slot} * c->Hp * c->S + b * V", "V", "c->S * V"
 
     def operand(self, k: int, *, backward: bool) -> str:
         """Where a node lies that a product multiplies, in the form that products take."""

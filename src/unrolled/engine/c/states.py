@@ -70,7 +70,7 @@ def step(plan: Plan, spelling: Spelling, *, backward: bool) -> str:
     lines.append(f"at.save = c->save + {kept} * c->B * {saved} * c->Hp;")
     lines.append(f"at.statistics = c->statistics + {kept} * c->B * {norms} * 2;")
     if backward:
-        lines.append("at.dz = c->dz + t * c->B * V;")
+        lines.append(f"at.dz = c->dz + t * c->B * {'SLOTS * c->Hp' if plan.half else 'V'};")
     return "\n    ".join(lines)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..plan import Column, Phase, reads
 from .groups import Group, Products
 from .spelling import Spelling
-from .tiles import most_rows, table
+from .tiles import MATRIX_ROWS, most_rows, table
 
 AHEAD = 8  # rows that equations without products before them fetch ahead
 
@@ -199,6 +199,7 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
         rows = max(
             n * most_rows(widest * n, registers) for n in (1, 2, 4) if n <= self.most
         )  # times the vectors of a column
+        rows = max(rows, MATRIX_ROWS * self.most) if self.spelling.half else rows
         keep = ", const int keep" if not self.backward else ""
         unused = ", (void)keep" if keep else ""
         passed = ", keep" if not self.backward else ""
@@ -261,7 +262,7 @@ static inline __attribute__((always_inline)) void {self.name}(
         const part parts[] = {{{", ".join(parts)}, {{0, 0, 0, -1}}}};
         const real *const start[] = {{{", ".join(starts)}}};
         const long step[] = {{{", ".join(steps)}}};
-        {table(group.layout)}[n][rows]({given}, {weights}, start, step, acc + {group.first} * n, {count} * n);
+        MULTIPLY({table(group.layout)}, n, rows, {given}, {weights}, start, step, acc + {group.first} * n, {count} * n);
       }}"""
 
     def _evened(self) -> Iterator[str]:
@@ -277,8 +278,7 @@ static inline __attribute__((always_inline)) void {self.name}(
         size, rows = self.units, []
         for k in self.phase.stores:
             if self.backward and k in spelling.slots:
-                last = f"at->dz + ({spelling.slots[k]} * c->Hp + {size} / V * V) * c->S"
-                rows.append(f"{last} + b * V + {size} % V - {size}")
+                rows.append(spelling.derivatives(spelling.slots[k], "at->dz")[0])
             elif not self.backward and k in multiplied and k in spelling.made:
                 rows += [f"at->{s}_1 + b * {spelling.width(s)}" for s in spelling.made[k]]
             elif not self.backward and k in multiplied and k in spelling.saved:

@@ -166,10 +166,8 @@ static void inputs(const call *c, const packed *p, long b0, long b1) {
   memset(c->dx + b0 * up(c->K), 0, (b1 - b0) * up(c->K) * sizeof(kept));
 }
 """
-        parts = ", ".join(
-            f"PART(c->dz + {slots[k]} * c->Hp * c->S + b * V, V, c->H, 0, c->S * V)"
-            for k in by_x.values()
-        )
+        places = [self.spelling.derivatives(slots[k], "c->dz") for k in by_x.values()]
+        parts = ", ".join(f"PART({base}, {lda}, c->H, 0, {jump})" for base, lda, jump in places)
         return f"""
 /* dx = W^T dz, for rows b0 to b1 of all steps. */
 static void inputs(const call *c, const packed *p, long b0, long b1) {{
@@ -181,8 +179,8 @@ static void inputs(const call *c, const packed *p, long b0, long b1) {{
       const part parts[] = {{{parts}, {{0, 0, 0, -1}}}};
       const real *const start[] = {{ZEROS}};
       const long step[] = {{0}};
-      v acc[8 * 4];
-      {table(ONE)}[n][rows](parts, p->dx + q * V * {len(by_x)} * words(c->H), start, step, acc, n);
+      v acc[SPACE];
+      MULTIPLY({table(ONE)}, n, rows, parts, p->dx + q * V * {len(by_x)} * words(c->H), start, step, acc, n);
       FOR(r, rows) FOR(i, n) st(c->dx + (b + r) * Kp + (q + i) * V, acc[r * n + i]);
       b += rows;
     }}
@@ -223,7 +221,6 @@ static long panel_reals(const call *c) {
 }
 
 /* Of K rows from k0 on, in words: those of an operand that are not a first state of zeros. */
-typedef struct { long from, to; } range;
 static range held(const call *c, long before, long k0, long K) {
   if (!before || !c->blank) return (range){0, words(K)};
   const long first = c->reverse ? 0 : c->B - k0, end = (c->reverse ? c->T - 1 : c->T) * c->B - k0;
@@ -235,12 +232,13 @@ static __attribute__((noinline)) void add_group(const call *c, long r, long q, l
                       real *out) {
   TABLES;
   const long K = least(EACH * BLOCK, c->T * c->B - k0), W = words(K);
-  const kept *const dz = c->dz + (runs[r].slot * c->Hp + q * V) * c->S + k0 * V;
 #ifdef HALF
+  const kept *const dz = c->dz + (k0 * SLOTS + runs[r].slot) * c->Hp + q * V;
   const long ldz = BLOCK * V;
   const real *const z = left;
-  FOR(i, m) sort_panel(left + i * ldz, dz + i * V * c->S, V, K, V);
+  FOR(i, m) sort_panel(left + i * ldz, dz + i * V, SLOTS * c->Hp, K, V);
 #else
+  const kept *const dz = c->dz + (runs[r].slot * c->Hp + q * V) * c->S + k0 * V;
   const long ldz = V * c->S;
   const real *const z = dz;
   (void)left;
@@ -256,10 +254,9 @@ static __attribute__((noinline)) void add_group(const call *c, long r, long q, l
     const long size = operands[uses[u]].size;
     const range k = held(c, operands[uses[u]].before, k0, K);
     for (long i = 0, rows; i < size; i += rows, out += rows * m * V) {
-      rows = share(least(V - i % V, size - i), MOST_ROWS[m]); /* of one sorted vector */
+      rows = outer_rows(i, size, m);
       if (!k0) memset(out, 0, rows * m * V * sizeof(real));
-      if (k.from < k.to)
-        OUTER[m][rows](k.to - k.from, a + i / V * V * BLOCK + i % V + k.from * V, z + k.from * V, ldz, out, m * V);
+      if (k.from < k.to) OUTER(rows, m, k, a, i, z, ldz, out);
     }
   }
 }
@@ -313,7 +310,7 @@ static void outers(const call *c, long me, long n) {
   do { /* without rows once, for zeros */
     real *to = right;
     FOR(o, OPERANDS_COUNT) {
-      sort_panel(to, operands[o].a + k0 * operands[o].lda, operands[o].lda,
+      sort_operand(to, operands[o].a + k0 * operands[o].lda, operands[o].lda,
                  least(EACH * BLOCK, rows - k0), operands[o].size);
       to += up(operands[o].size) * BLOCK;
     }

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 # Which columns of a tile the parts of a product add to, in order: (first, count) a section.
 Layout = tuple[tuple[int, int], ...]
 MOST = 4  # columns times vectors of a tile
+MATRIX_ROWS = 32  # of a tile where a machine multiplies matrices: `matrix.h`
 
 
 def most_rows(columns: int, registers: int) -> int:
@@ -44,25 +45,29 @@ def tiles(layouts: Iterable[tuple[Layout, int]], registers: int) -> str:
     largest = ", ".join(str(most_rows(c, registers)) for c in range(1, MOST + 1))
     text.append(f"static const int MOST_ROWS[{MOST + 1}] = {{0, {largest}}};")
     wide = MOST if registers > 16 else MOST // 2  # with few registers, more rows instead
-    text.append(f"enum {{ WIDE = {wide} }};")
     shapes = [
         (rows, n) for n in (1, 2, 4) if n <= wide for rows in range(1, most_rows(n, registers) + 1)
     ]
-    text += [_OUTER_TYPE, *(_outer(*shape) for shape in shapes), _lookup("OUTER", "outer", shapes)]
-    return "\n".join(text)
+    text += [_OUTER_TYPE, *(_outer(*shape) for shape in shapes), _lookup("OUTERS", "outer", shapes)]
+    text.append(_OUTER_CALL)
+    return "\n".join([*_either(most, text), f"enum {{ WIDE = {wide} }};"])
+
+
+def _either(layouts: Iterable[Layout], kernels: list[str]) -> list[str]:
+    """The kernels, where the machine does not multiply matrices; what `matrix.h` needs, where it does."""
+    needed = [f"static const int MOST_ROWS[{MOST + 1}] = {{0{f', {MATRIX_ROWS}' * MOST}}};"]
+    for layout in layouts:
+        sections = ", ".join(f"{{{first}, {count}}}" for first, count in layout)
+        needed.append(f"static const section {table(layout)}_OF[] = {{{sections}}};")
+        needed.append(f"enum {{ {table(layout)}_ALL = {width(layout)} }};")
+    return ["#ifdef MATRIX", *needed, "#else", *kernels, "#endif"]
 
 
 _TYPES = """
-/* A product's part: rows of an operand, their distance, how many words along k, the distance of
-   vectors along k; section -1 ends the list. */
-typedef struct {
-  const real *a;
-  long lda, K;
-  int section;
-  long jump;
-} part;
 /* acc[r*wide + c] = start[c][r*step[c]] + sum over all parts and k of a[r*lda + k] * w[k][c]. */
 typedef void tile_t(const part *p, const real *w, const real *const *start, const long *step, v *acc, long wide);
+#define MULTIPLY(layout, n, rows, ...) layout[n][rows](__VA_ARGS__)
+enum { SPACE = 8 * 4 }; /* vectors of the largest tile */
 """
 
 
@@ -111,6 +116,14 @@ _OUTER_TYPE = """
 /* out[r][c] += sum over k of a[k][r] * z[c][k]: sorted rows of an operand, vectors of dz `ldz`
    apart; out is a tile of rows of `ldo`. */
 typedef void outer_t(long K, const real *a, const real *z, long ldz, real *out, long ldo);
+"""
+
+
+_OUTER_CALL = """
+/* Rows of a sum that are summed at once: of one sorted vector. */
+static inline long outer_rows(long i, long size, long m) { return share(least(V - i % V, size - i), MOST_ROWS[m]); }
+#define OUTER(rows, m, k, a, i, z, ldz, out) \\
+  OUTERS[m][rows](k.to - k.from, (a) + (i) / V * V * BLOCK + (i) % V + k.from * V, (z) + k.from * V, ldz, out, (m) * V)
 """
 
 

@@ -1,0 +1,106 @@
+"""Products on a processor that multiplies matrices of bfloat16 (AMX), in plain C where it does not.
+
+What a machine without those instructions runs of `matrix.h` is the same C, with the instructions
+replaced by `tiles_in_c.h`.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from held import compiled_with
+from test_bfloat16 import FAMILIES, HALF, LENGTHS, hold, hold_everything, of
+from unrolled.cells import find
+from unrolled.engine import compiler
+from unrolled.layers import Recurrent
+
+IN_C = ("-include", str(Path(__file__).parent / "tiles_in_c.h"), "-D__AMX_BF16__=1")
+pytestmark = pytest.mark.skipif(
+    "avx512bf16" not in (compiler.instructions() or ()),
+    reason="bfloat16 is widened on this processor",
+)
+# Rows: fewer than a tile has, as many, one more, two tiles, more; units and features with tails.
+SHAPES = [(3, 1, 1, 16), (2, 16, 32, 33), (4, 17, 5, 64), (2, 32, 64, 40), (3, 49, 20, 96)]
+
+
+@pytest.fixture(scope="module")
+def in_c():
+    with compiled_with("-O1", *IN_C) as machine:
+        yield machine
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_cells_of_every_kind(name, in_c):
+    hold_everything(name)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_rows_and_words_of_all_numbers(name, shape, in_c):
+    hold(of(name, shape[-1]), *shape, 2)
+
+
+def test_padding_counts_as_nothing(in_c):
+    hold(find("lstm"), 6, 7, 5, 17, 2, lengths=LENGTHS, bidirectional=True)
+
+
+def run(batch, threads=2, cell="gru", units=48):
+    torch.manual_seed(0)
+    layer = Recurrent(cell, 20, units, 2, backend="c", dtype=HALF)
+    x = torch.randn(batch, 9, 20).to(HALF).requires_grad_()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        output, _ = layer(x)
+        output.float().square().sum().backward()
+    finally:
+        torch.set_num_threads(before)
+    return layer, x, output, [x.grad, *(p.grad for p in layer.parameters())]
+
+
+def test_bits_depend_neither_on_threads_nor_on_rows_nor_on_time(in_c):
+    layer, x, output, gradients = run(50)
+    for got, want in zip(run(50, threads=1)[3], gradients, strict=True):
+        assert torch.equal(got, want)
+    for rows in (1, 13, 33):
+        assert torch.equal(layer(x[:rows])[0], output[:rows])
+    stream = layer.stream(50)
+    for t in range(9):
+        assert torch.equal(stream(x[:, t].detach()), output[:, t])
+
+
+@pytest.mark.skipif("amxbf16" not in (compiler.instructions() or ()), reason="no such instructions")
+def test_the_instructions_do_what_c_does(in_c):
+    _, _, output, gradients = run(33)
+    with compiled_with("-O1"):
+        _, _, other, others = run(33)
+    assert torch.equal(output, other)
+    for got, want in zip(others, gradients, strict=True):
+        assert torch.equal(got, want)
+
+
+@pytest.fixture
+def anew(tmp_path, monkeypatch):
+    """A cache and a process that know nothing of compilers yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cached = (compiler.compiler, compiler.instructions)
+    for found in cached:
+        found.cache_clear()
+    yield
+    for found in cached:
+        found.cache_clear()
+
+
+def test_where_the_system_refuses_them_none_is_used(anew, monkeypatch):
+    monkeypatch.setattr(compiler, "_may_use_tiles", lambda: False)
+    assert compiler.TILES.isdisjoint(compiler.instructions())
+    machine = compiler.compiler()
+    assert compiler.TILES.isdisjoint(machine.needs)
+    with compiled_with("-O0", *machine.flags):
+        hold(find("lstm"), 5, 18, 7, 33, 2)
+
+
+def test_what_was_built_for_them_is_not_run_without_them(anew, monkeypatch):
+    monkeypatch.setattr(compiler, "_may_use_tiles", lambda: False)
+    assert "amxbf16" in compiler.unfit(compiler.system(), ["avx2", "amxbf16"])
