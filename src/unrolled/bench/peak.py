@@ -57,7 +57,11 @@ def _source(chains: int, double: bool, half: bool) -> str:
 #include <time.h>
 #ifdef MATRIX /* the widest are tiles: 16 rows times 16 columns, of 32 values along k */
 static void begin(void) {{
-  struct {{ uint8_t palette, start, none[14]; uint16_t bytes[16]; uint8_t rows[16]; }} how = {{.palette = 1}};
+  struct {{
+    uint8_t palette, start, none[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+  }} how = {{.palette = 1}};
   for (int i = 0; i < 8; i++) how.bytes[i] = 64, how.rows[i] = 16;
   FENCE;
   _tile_loadconfig(&how);
@@ -65,7 +69,9 @@ static void begin(void) {{
   _tile_zero(4); _tile_zero(5); _tile_zero(6); _tile_zero(7);
 }}
 #define END _tile_release()
-#define TURN _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7)
+#define TURN \\
+  _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); \\
+  _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7)
 enum {{ OPERATIONS = 4 * 2 * 16 * 16 * 32 }};
 #else
 static void begin(void) {{}}
