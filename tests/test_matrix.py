@@ -12,10 +12,15 @@ import torch
 from held import compiled_with
 from test_bfloat16 import FAMILIES, HALF, LENGTHS, hold, hold_everything, of
 from unrolled.cells import find
-from unrolled.engine import compiler
+from unrolled.engine import build, compiler, native
 from unrolled.layers import Recurrent
 
-IN_C = ("-include", str(Path(__file__).parent / "tiles_in_c.h"), "-D__AMX_BF16__=1")
+IN_C = (
+    "-include",
+    str(Path(__file__).parent / "tiles_in_c.h"),
+    "-D__AMX_TILE__=1",
+    "-D__AMX_BF16__=1",
+)
 pytestmark = pytest.mark.skipif(
     "avx512bf16" not in (compiler.instructions() or ()),
     reason="bfloat16 is widened on this processor",
@@ -84,6 +89,7 @@ def test_the_instructions_do_what_c_does(in_c):
 def anew(tmp_path, monkeypatch):
     """A cache and a process that know nothing of compilers yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "_KERNELS", {})
     cached = (compiler.compiler, compiler.instructions)
     for found in cached:
         found.cache_clear()
@@ -92,13 +98,15 @@ def anew(tmp_path, monkeypatch):
         found.cache_clear()
 
 
-def test_where_the_system_refuses_them_none_is_used(anew, monkeypatch):
+def test_where_the_system_refuses_them_none_is_used(anew, monkeypatch, tmp_path):
     monkeypatch.setattr(compiler, "_may_use_tiles", lambda: False)
     assert compiler.TILES.isdisjoint(compiler.instructions())
     machine = compiler.compiler()
     assert compiler.TILES.isdisjoint(machine.needs)
-    with compiled_with("-O0", *machine.flags):
-        hold(find("lstm"), 5, 18, 7, 33, 2)
+    monkeypatch.setattr(build, "compiler", lambda *machine: compiler.compiler())
+    hold(find("lstm"), 5, 18, 7, 33, 2)
+    library = next((tmp_path / "unrolled" / "kernels").glob("lstm-*.so"))
+    assert b"multiply" not in library.read_bytes()  # the name of what tiles do
 
 
 def test_what_was_built_for_them_is_not_run_without_them(anew, monkeypatch):

@@ -105,7 +105,8 @@ def _tried(path: str, machine: str) -> dict[str, Any]:
         "macros": hashlib.sha256(macros.encode()).hexdigest(),
         "registers": 32 if {"__AVX512F__", "__aarch64__"} & defined else 16,
         "needs": sorted(named & SETS),
-        "without": ["-mno-amx-tile"] if refused else [],
+        # Each by itself: with tiles alone switched off, gcc still promises products on them.
+        "without": ["-mno-amx-tile", "-mno-amx-int8", "-mno-amx-bf16"] if refused else [],
         "openmp": ["-fopenmp"] if _has_openmp(path) else [],
     }
     with contextlib.suppress(OSError, BackendError):
