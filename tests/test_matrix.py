@@ -90,7 +90,7 @@ def anew(tmp_path, monkeypatch):
     """A cache and a process that know nothing of compilers yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(native, "_KERNELS", {})
-    cached = (compiler.compiler, compiler.instructions)
+    cached = (compiler.compiler, compiler.instructions)  # before a test replaces them
     for found in cached:
         found.cache_clear()
     yield
@@ -107,6 +107,15 @@ def test_where_the_system_refuses_them_none_is_used(anew, monkeypatch, tmp_path)
     hold(find("lstm"), 5, 18, 7, 33, 2)
     library = next((tmp_path / "unrolled" / "kernels").glob("lstm-*.so"))
     assert b"multiply" not in library.read_bytes()  # the name of what tiles do
+
+
+def test_where_the_system_says_nothing_none_is_used(anew, monkeypatch):
+    monkeypatch.setattr(compiler, "instructions", lambda: None)
+    monkeypatch.setattr(compiler, "_remembered", lambda path, machine: None)
+    machine = compiler.compiler()
+    assert compiler.TILES.isdisjoint(machine.needs)
+    assert not compiler.unfit(compiler.system(), ["avx2"])
+    assert "amxbf16" in compiler.unfit(compiler.system(), ["avx2", "amxbf16"])
 
 
 def test_what_was_built_for_them_is_not_run_without_them(anew, monkeypatch):

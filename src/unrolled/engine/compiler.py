@@ -97,8 +97,9 @@ def _tried(path: str, machine: str) -> dict[str, Any]:
     version = _output([path, "--version"])
     defined = {line.split()[1] for line in macros.splitlines() if line.startswith("#define ")}
     named = {_plain(name) for name in defined}
-    own = instructions()
-    refused = machine == "native" and own is not None and not own.issuperset(named & TILES)
+    # What the system does not say it has was not asked for either.
+    own = instructions() or frozenset()
+    refused = machine == "native" and not own.issuperset(named & TILES)
     named -= TILES if refused else set()
     facts = {
         "version": version,
@@ -169,7 +170,7 @@ def unfit(made_for: str, needs: list[str]) -> str:
     if made_for != system():
         return f"made for {made_for}, this is {system()}"
     own = instructions()
-    missing = sorted(set(needs) - own) if own is not None else []
+    missing = sorted(set(needs) & TILES if own is None else set(needs) - own)
     return f"made for a processor with {' '.join(missing)}" if missing else ""
 
 
