@@ -21,11 +21,28 @@ static void shape(long rows) {
   shaped = rows;
 }
 
-/* Of the n columns of a tile, as bits: those from the c-th on that stand in a section. */
+/* Of four columns from the c-th on, as bits: those that stand in a section. */
 static inline int within(long c, long first, long end) {
   int bits = 0;
   FOR(i, 4) bits |= (c + i >= first && c + i < end) << i;
   return bits;
+}
+
+/* Add SIDE words along k. Rows of `a` and words along k of `w` lie `across` and `down` bytes apart; the
+   rows behind the first SIDE begin at `below`, each column `next` behind the one before it. */
+static inline __attribute__((always_inline)) void add_square(
+    long rows, int columns, const real *a, const real *below, long across, const real *w, long next, long down) {
+  _tile_loadd(4, a, across);
+  if (rows > SIDE) {
+    _tile_loadd(5, below, across);
+    if (columns & 1) { _tile_loadd(6, w, down); _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6); }
+    if (columns & 2) { _tile_loadd(7, w + next, down); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7); }
+  } else {
+    if (columns & 1) { _tile_loadd(5, w, down); _tile_dpbf16ps(0, 4, 5); }
+    if (columns & 2) { _tile_loadd(6, w + next, down); _tile_dpbf16ps(1, 4, 6); }
+    if (columns & 4) { _tile_loadd(7, w + 2 * next, down); _tile_dpbf16ps(2, 4, 7); }
+    if (columns & 8) { _tile_loadd(5, w + 3 * next, down); _tile_dpbf16ps(3, 4, 5); }
+  }
 }
 
 /* Add W words along k: rows of `a`, times columns of `w` whose bits are set; words of neighbouring
@@ -35,6 +52,7 @@ static inline void add_words(long rows, const real *a, long lda, const real *w, 
   real weights[4 * SIDE * SIDE] __attribute__((aligned(64)));
   for (long k = 0; k < W; k += SIDE, a += SIDE, w += SIDE * ldw) {
     if (W - k < SIDE) { /* what is not there counts as 0, whatever lies behind it */
+      FENCE;
       const __mmask16 there = (1u << (W - k)) - 1;
       FOR(r, rows) _mm512_store_ps(operand + r * SIDE, _mm512_maskz_loadu_ps(there, a + r * lda));
       FOR(l, SIDE) FOR(i, 4) if (columns >> i & 1)
@@ -42,18 +60,7 @@ static inline void add_words(long rows, const real *a, long lda, const real *w, 
       a = operand, lda = SIDE, w = weights, ldw = 4 * SIDE;
       FENCE;
     }
-    const long across = lda * sizeof(real), down = ldw * sizeof(real);
-    _tile_loadd(4, a, across);
-    if (rows > SIDE) {
-      _tile_loadd(5, a + SIDE * lda, across);
-      if (columns & 1) { _tile_loadd(6, w, down); _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6); }
-      if (columns & 2) { _tile_loadd(7, w + V, down); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7); }
-    } else {
-      if (columns & 1) { _tile_loadd(5, w, down); _tile_dpbf16ps(0, 4, 5); }
-      if (columns & 2) { _tile_loadd(6, w + V, down); _tile_dpbf16ps(1, 4, 6); }
-      if (columns & 4) { _tile_loadd(7, w + 2 * V, down); _tile_dpbf16ps(2, 4, 7); }
-      if (columns & 8) { _tile_loadd(5, w + 3 * V, down); _tile_dpbf16ps(3, 4, 5); }
-    }
+    add_square(rows, columns, a, a + SIDE * lda, lda * sizeof(real), w, V, ldw * sizeof(real));
   }
 }
 
@@ -95,6 +102,8 @@ static __attribute__((noinline)) void multiply(
     }
 #define SUM(r, i) ((place_of){(real *)(acc + r * wide + c + i), wide * V})
     ACCUMULATORS(GIVE, rows, mine, SUM)
+#undef START
+#undef SUM
   }
   FENCE;
 }
@@ -117,20 +126,11 @@ static __attribute__((noinline)) void outer(long rows, long m, range k, const re
     ACCUMULATORS(TAKE, rows, columns, PART_OF_SUM)
     for (long l = k.from / SIDE * SIDE; l < k.to; l += SIDE) {
       const real *x = a + l * V, *y = z + c * ldz + l * V;
-      const long next = SIDE * sizeof(real);
-      _tile_loadd(4, x, next);
-      if (rows > SIDE) {
-        _tile_loadd(5, x + BLOCK * V, next);
-        if (columns & 1) { _tile_loadd(6, y, next); _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6); }
-        if (columns & 2) { _tile_loadd(7, y + ldz, next); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7); }
-      } else {
-        if (columns & 1) { _tile_loadd(5, y, next); _tile_dpbf16ps(0, 4, 5); }
-        if (columns & 2) { _tile_loadd(6, y + ldz, next); _tile_dpbf16ps(1, 4, 6); }
-        if (columns & 4) { _tile_loadd(7, y + 2 * ldz, next); _tile_dpbf16ps(2, 4, 7); }
-        if (columns & 8) { _tile_loadd(5, y + 3 * ldz, next); _tile_dpbf16ps(3, 4, 5); }
-      }
+      const long line = SIDE * sizeof(real);
+      add_square(rows, columns, x, x + BLOCK * V, line, y, ldz, line);
     }
     ACCUMULATORS(GIVE, rows, columns, PART_OF_SUM)
+#undef PART_OF_SUM
   }
   FENCE;
 }

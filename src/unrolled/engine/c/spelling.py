@@ -126,7 +126,7 @@ class Spelling:
         """Where a derivative is kept for the whole sequence.
 
         Vectors of units lie by themselves, each of all rows of all steps: so sums over time read dz
-        as it stands.
+        as it stands. Halves are sorted into words before they are summed, and lie row by row.
         """
         if self.half:
             return f"at->dz + (row * SLOTS + {self.slots[k]}) * c->Hp + j"
