@@ -43,10 +43,8 @@ def inside(cells):
         """A room whose buffers lie apart, so that what is read beyond one of them is seen."""
 
         def __init__(self, places, memory=None, at=0):
-            summed = any(name.startswith("a_") for name in places.shapes)
-            make = torch.zeros if summed else torch.empty  # a backward pass adds to its results
             shapes = places.shapes.items()
-            self.parts = {n: make(shape, dtype=kind) for n, (shape, kind) in shapes}
+            self.parts = {n: torch.empty(shape, dtype=kind) for n, (shape, kind) in shapes}
 
         def point(self, struct):
             for name, part in self.parts.items():

@@ -13,6 +13,7 @@ import torch
 
 from unrolled import messages
 from unrolled.cli import doctor
+from unrolled.fonts import look_again
 from unrolled.inspect.pictures import style
 
 
@@ -108,7 +109,8 @@ def bundled(name):
 
 @pytest.fixture
 def looked_for():
-    """The font is looked for again, and again after the test."""
+    """The font is looked for again, and again after it; Matplotlib knows all fonts by then."""
+    look_again()
     style.korean_family.cache_clear()
     yield style.korean_family
     style.korean_family.cache_clear()

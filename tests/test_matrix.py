@@ -4,6 +4,9 @@ What a machine without those instructions runs of `matrix.h` is the same C, with
 replaced by `tiles_in_c.h`.
 """
 
+import dataclasses
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -76,13 +79,37 @@ def test_bits_depend_neither_on_threads_nor_on_rows_nor_on_time(in_c):
 
 
 @pytest.mark.skipif("amxbf16" not in (compiler.instructions() or ()), reason="no such instructions")
-def test_the_instructions_do_what_c_does(in_c):
+@pytest.mark.parametrize("flags", [("-O1",), ()], ids=["O1", "as for users"])
+def test_the_instructions_do_what_c_does(flags, in_c):
     _, _, output, gradients = run(33)
-    with compiled_with("-O1"):
+    with compiled_with(*flags):
         _, _, other, others = run(33)
     assert torch.equal(output, other)
     for got, want in zip(others, gradients, strict=True):
         assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("names", ["__AMX_TILE__ __AMX_BF16__", "__AMXTILE__ __AMXBF16__"])
+def test_compilers_name_them_in_two_ways(names):
+    """gcc has an underscore more than clang 14."""
+    machine = build.compiler()
+    others = "__AMX_TILE__ __AMX_BF16__ __AMXTILE__ __AMXBF16__".split()
+    flags = [*(f"-U{name}" for name in others), *(f"-D{name}=1" for name in names.split())]
+    source, _ = native.emitted(find("lstm").trace(), (), dtype=HALF, registers=machine.registers)
+    command = [machine.path, *machine.flags, *flags, "-E", "-x", "c", "-"]
+    done = subprocess.run(command, input=source, capture_output=True, text=True, check=True)
+    assert "multiply(" in done.stdout  # what tiles do
+
+
+def test_nothing_else_needs_them(anew, monkeypatch, tmp_path):
+    machine = dataclasses.replace(compiler.compiler(), needs=("amxbf16", "avx512f"))
+    for dtype, expected in ((HALF, ["amxbf16", "avx512f"]), (torch.float32, ["avx512f"])):
+        monkeypatch.setattr(build, "compiler", lambda *_: machine)
+        path = native.build_ahead(find("rnn").trace(), (), dtype, tmp_path)
+        [facts] = [json.loads(f.read_text()) for f in path.parent.glob("rnn-*.json")]
+        assert facts["needs"] == expected
+        for file in path.parent.glob("rnn-*"):
+            file.unlink()
 
 
 @pytest.fixture

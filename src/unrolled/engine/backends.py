@@ -13,6 +13,7 @@ import torch
 from ..errors import BackendError, BackendWarning
 from ..messages import tr, tr_error
 from . import compiled, kernels, reference
+from .again import Again
 from .call import Answer, Call
 
 
@@ -144,6 +145,11 @@ def run_all(backend: str, calls: Sequence[Call]) -> tuple[Answer, str]:
         {s: torch.stack([a.states[s] for a in answers]) for s in answers[0].states},
         {s: torch.stack([a.observed[s] for a in answers]) for s in answers[0].observed},
     ), name
+
+
+def run_again(again: Again, x: torch.Tensor) -> tuple[Answer, str]:
+    """Run what is like an earlier call, as that one's answer said; returns what `run_all` does."""
+    return compiled.run_again(again, x), "c"
 
 
 def said() -> tuple[str, ...]:

@@ -5,7 +5,7 @@ a pointer into a piece none.
 """
 
 import ctypes
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from . import forks
 from .call import Call
 from .native import Kernel
 from .room import POOL, Places, Room, Shapes
+
+if TYPE_CHECKING:
+    from .gradients import Derived
 
 # Threads share the units of a step, not the rows of the batch, where U has more bytes than this,
 # too many for the cache of one core, and each has at most so many rows: U is read less often then.
@@ -72,7 +75,7 @@ class Form:
         s.G = _groups(batch) if layout["by_weight"] or layout["by_norm"] else max(1, batch)
         s.reverse, s.threads, s.split = int(reverse), threads, int(split)
         s.blank = int(sizes.blank)
-        first = traced.states[0]
+        first = self.first = traced.states[0]
         # of one step both places are the sequence, in either direction
         self.whole = {name: keep or steps == 1 or name == first for name in traced.states}
         for name in traced.states:
@@ -104,22 +107,29 @@ class Form:
         self.alone = {name: v for name, v in {**sequences, **saved}.items() if name in alone}
         self.sequences = tuple(sequences)
         self.places = Places(inside, real)
-        # Of the backward pass, once there was one: what it results in, and what else it needs.
-        self.backward: tuple[Places, Places] | None = None
+        self.derived: "Derived | None" = None  # what its backward passes need, once there was one
 
 
 class Bound:
     """One call's C struct, with the tensors that keep its memory alive."""
 
     def __init__(self, form: Form):
-        self.form, self.widths = form, form.widths
-        self.first = next(iter(form.widths))
-        self.struct = type(form.struct).from_buffer_copy(form.struct)
+        self._begin(form, form.struct)
+
+    def _begin(self, form: Form, struct) -> None:
+        self.form, self.widths, self.first = form, form.widths, form.first
+        self.struct = type(struct).from_buffer_copy(struct)
         self.held: list[Tensor | Room] = []
         self.sequences: dict[str, Tensor] = {}
         self.rings: dict[str, Tensor] = {}
         self.recorded: dict[str, Tensor] = {}
         self.saved: dict[str, Tensor] = {}
+
+    def alike(self) -> "Bound":
+        """A call that differs in its memory alone, which it does not hold yet."""
+        other = Bound.__new__(Bound)
+        other._begin(self.form, self.struct)
+        return other
 
     def set(self, name: str, value: Tensor | None) -> None:
         if value is not None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import BackendError
 from . import cache
-from .compiler import Compiler, compiler, system
+from .compiler import TILES, Compiler, compiler, system
 
 __all__ = ["Compiler", "build", "cached", "compiler", "emitter_identity", "load"]
 
@@ -70,7 +70,9 @@ def build(
         BackendError: the compiler refuses the source, or the disk is full.
     """
     folder, found = folder or cache.folder(), found or compiler()
-    facts = {**layout, "system": system(), "needs": list(found.needs)}
+    of_halves = layout.get("dtype") == "bfloat16"  # nothing else is multiplied on tiles
+    needs = [name for name in found.needs if of_halves or name not in TILES]
+    facts = {**layout, "system": system(), "needs": needs}
     try:
         _sweep(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=WORK) as name:

@@ -106,8 +106,10 @@ class Answer:
         output: (T, B, H or P), the first state at every step, 0 where padded.
         states: name → (B, H or P), each sequence's last valid step.
         observed: name → (T, B, width), in the order of the input's time, 0 where padded.
+        again: what answers calls like this one sooner, from a backend that has such.
     """
 
     output: "Tensor"
     states: dict[str, "Tensor"]
     observed: dict[str, "Tensor"]
+    again: Any = None

@@ -7,13 +7,14 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..errors import BackendError
-from .bound import MATRICES
+from .again import Again, repeats
+from .bound import MATRICES, Bound
 from .call import Answer, Call, Zeros
-from .gradients import TWICE, Ran, gradients
+from .gradients import Ran, gradients, twice
 from .native import Kernel, kernel, loaded
 from .plan import GRADIENT
 from .precision import given, precision
-from .sequence import flat, forward, results
+from .sequence import bind_all, flat, over_time, results
 from .traced import Traced
 
 
@@ -58,7 +59,8 @@ def _trouble(traced: Traced, observed: tuple[str, ...], kept: torch.dtype) -> Ba
         try:
             kernel(traced, observed, kept)
         except BackendError as error:
-            _FAILED[key] = (traced, error)
+            # Its frames hold what was called.
+            _FAILED[key] = (traced, error.with_traceback(None))
     return _FAILED[key][1] if key in _FAILED else None
 
 
@@ -102,7 +104,23 @@ def run_joined(calls: Sequence[Call]) -> Answer:
     Returns:
         The last one's output; states as name → (L, B, width).
     """
-    return _answer(calls)
+    answer = _answer(calls)
+    if len(calls) == 1:
+        answer.states = {name: value.unsqueeze(0) for name, value in answer.states.items()}
+    return answer
+
+
+def run_again(again: Again, x: Tensor) -> Answer:
+    """What `run_joined` gives, of calls like those that `again` knows: (B, T, I) to (B, T, width)
+    where it turns them.
+    """
+    if again.keep[-1]:
+        # What `Function.apply` does before it is for functorch, which does not come here.
+        output, *finals = super(torch.autograd.Function, _Run).apply(again, x, *again.tensors[1:])
+    else:
+        layers, _, (output, *finals) = again.bind([x])
+        over_time(again.found, layers, again.keep)
+    return Answer(output, dict(zip(again.states, finals, strict=True)), {})
 
 
 def _answer(calls: Sequence[Call]) -> Answer:
@@ -122,14 +140,19 @@ def _answer(calls: Sequence[Call]) -> Answer:
             v if v is None or n in MATRICES or v.dtype is real else v.to(real)
             for n, v in enumerate(flat(traced, one.params, states, x if one is call else None))
         ]  # matrices are given as they are: their gradients have all bits of the sums
+    again = None
     if is_traced:
         found = _operator(call, observed, lengths, tensors, kept)
-    elif torch.is_grad_enabled():
-        found = _Run.apply(kernel(traced, _asked(call), kept), calls, lengths, *tensors)
     else:
-        made = kernel(traced, _asked(call), kept)
-        layers, finals = forward(made, calls, lengths, tensors, [False] * len(calls))
-        found = results(layers[-1], finals)
+        first = _First(kernel(traced, _asked(call), kept), calls, lengths)
+        if torch.is_grad_enabled():
+            found = _Run.apply(first, *tensors)
+        else:
+            layers, _, found = first.bind(tensors)
+            over_time(first.found, layers, first.keep)
+        if repeats(calls, tensors):
+            again = Again(first.found, calls, first.layers, first.keep, first.wants, tensors)
+        first.layers = []  # autograd holds what is bound, if anybody does
     output, *rest = found if real is answer else (v.to(answer) for v in found)
     count = len(traced.states)
     final = dict(zip(traced.states, rest[:count], strict=True))
@@ -137,7 +160,7 @@ def _answer(calls: Sequence[Call]) -> Answer:
         gone = (torch.arange(x.shape[0]).unsqueeze(1) >= lengths).unsqueeze(-1)
         output = output.masked_fill(gone, 0)
     seen = {traced.states[0]: output, **dict(zip(observed, rest[count:], strict=True))}
-    return Answer(output, final, {name: seen[name] for name in call.observe})
+    return Answer(output, final, {name: seen[name] for name in call.observe}, again)
 
 
 def _is_traced(x: Tensor) -> bool:
@@ -164,37 +187,70 @@ def _operator(call: Call, observed, lengths, tensors, kept: torch.dtype) -> list
     return results[: 1 + len(call.traced.states) + len(observed)]
 
 
-class _Run(torch.autograd.Function):
-    """Layers of one direction. Results: the last output, the final states, the records.
+class _First:
+    """Layers on top of each other, to be bound and run.
 
-    Where there are several, final states are (L, B, width), and there are no records.
+    Args:
+        found: the compiled cell.
+        calls: one a layer.
+        lengths: (B), or `None`.
     """
 
+    turns = False  # the batch is the second axis
+
+    def __init__(self, found: Kernel, calls: Sequence[Call], lengths: Tensor | None):
+        self.found, self.calls, self.lengths = found, calls, lengths
+        self.layers: list[Bound] = []
+        self.keep: list[bool] = []
+        self.wants: list[Sequence[bool]] = []
+        self.watch = calls[0].watch
+
+    def bind(
+        self, tensors: Sequence[Tensor | None], wants: Sequence[bool] = ()
+    ) -> tuple[list[Bound], list[Ran | None], list[Tensor]]:
+        """The layers, the same for who derives them, and results, which are not computed yet.
+
+        Results: the last output, the final states, the records. Of several layers final states are
+        (L, B, width), and there are no records.
+
+        Args:
+            tensors: of all layers, as `sequence.flat` orders them.
+            wants: of which of them the gradient is wanted; of none where nothing is said.
+        """
+        each = len(tensors) // len(self.calls)
+        wants = wants or [False] * len(tensors)
+        self.keep = [any(wants[: (k + 1) * each]) for k in range(len(self.calls))]
+        self.layers, finals = bind_all(self.found, self.calls, self.lengths, tensors, self.keep)
+        derived: list[Ran | None] = []
+        for k, bound in enumerate(self.layers):
+            own = slice(k * each, (k + 1) * each)
+            self.wants.append((self.keep[k - 1] if k else wants[0], *wants[own][1:]))
+            shapes = [None if v is None else v.shape for v in tensors[own]]
+            ran = Ran(bound, self.found, self.calls[k].traced, self.wants[k], shapes)
+            derived.append(ran if self.keep[k] else None)
+        return self.layers, derived, results(self.layers[-1], finals)
+
+
+class _Run(torch.autograd.Function):
+    """Layers of one direction, run by `_First` or `Again`, of which the results are said there."""
+
     @staticmethod
-    def forward(ctx, found: Kernel, calls: Sequence[Call], lengths, *tensors):
-        each, wants = len(tensors) // len(calls), ctx.needs_input_grad[3:]
-        keep = [any(wants[: (k + 1) * each]) for k in range(len(calls))]
-        layers, finals = forward(found, calls, lengths, tensors, keep)
-        made = results(layers[-1], finals)
-        if keep[-1]:
+    def forward(ctx, how: "_First | Again", *tensors):
+        layers, derived, made = how.bind(tensors, ctx.needs_input_grad[1:])
+        if derived[-1] is not None:
             ctx.set_materialize_grads(False)  # nothing arrives at most results: no zeros for them
             ctx.save_for_backward(made[0], *tensors)
-            ctx.watch, ctx.layers = calls[0].watch, []
-            for k, bound in enumerate(layers):
-                own = slice(k * each, (k + 1) * each)
-                wanted = (keep[k - 1] if k else wants[0], *wants[own][1:])
-                shapes = [None if v is None else v.shape for v in tensors[own]]
-                ran = Ran(bound, found, calls[k].traced, wanted, shapes)
-                ctx.layers.append(ran if keep[k] else None)
+            ctx.watch, ctx.layers, ctx.turns = how.watch, derived, how.turns
+        over_time(how.found, layers, how.keep)
         return tuple(made)
 
     @staticmethod
     def backward(ctx, *grads):
         _ = ctx.saved_tensors  # raises where one of them was changed in place since
-        with torch.no_grad():
-            found = (None,) * 3 + tuple(gradients(ctx.layers, grads, ctx.watch))
         if not torch.is_grad_enabled():
-            return found
+            return None, *gradients(ctx.layers, grads, ctx.watch, turned=ctx.turns)
+        with torch.no_grad():
+            found = None, *gradients(ctx.layers, grads, ctx.watch, turned=ctx.turns)
         return _Once.apply(torch.empty(0, requires_grad=True), *found)
 
 
@@ -207,4 +263,4 @@ class _Once(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads):
-        raise TWICE
+        raise twice()

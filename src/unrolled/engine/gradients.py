@@ -17,12 +17,51 @@ from .room import POOL, Places, Room, Shapes
 from .sequence import grad_order
 from .traced import Traced
 
-TWICE = BackendError(
-    "the gradient of a compiled cell",
-    expected="to be derived once",
-    got="a second derivative",
-    fix='Take backend="reference" for it.',
-)
+
+def twice() -> BackendError:
+    """What a second derivative gets: its own error, as a raised one holds what was derived."""
+    return BackendError(
+        "the gradient of a compiled cell",
+        expected="to be derived once",
+        got="a second derivative",
+        fix='Take backend="reference" for it.',
+    )
+
+
+class Sum(NamedTuple):
+    """A sum over time, which C writes.
+
+    Args:
+        field: of the struct.
+        place: of what receives it, among the tensors.
+        shape: its own.
+        rows: of these, those that the tensor receives; the others are added to them before.
+        whole: whether C writes all of it; else it begins as 0.
+    """
+
+    field: str
+    place: int
+    shape: tuple[int, ...]
+    rows: int
+    whole: bool
+
+
+class Derived(NamedTuple):
+    """What a backward pass of calls of one form needs: worked out once.
+
+    Args:
+        results: where what C adds up by rows lies, and what arrives at first states.
+        scratch: where all else lies, which the pass of another layer may use next.
+        sums: those over time.
+        states, weights, norms: where each group of tensors begins.
+    """
+
+    results: Places
+    scratch: Places
+    sums: tuple[Sum, ...]
+    states: int
+    weights: int
+    norms: int
 
 
 class Ran(NamedTuple):
@@ -42,12 +81,12 @@ class Ran(NamedTuple):
     wants: Sequence[bool]
     shapes: Sequence[torch.Size | None]
 
-    def places(self) -> tuple[Places, Places]:
-        """Where the buffers of a backward pass lie: its results, which begin as 0, and others."""
+    def derived(self) -> Derived:
+        """What any backward pass of such a call needs."""
         form = self.bound.form
-        if form.backward is None:
-            form.backward = _places(self.bound, self.found)
-        return form.backward
+        if form.derived is None:
+            form.derived = _derived(self.bound, self.found, self.traced)
+        return form.derived
 
 
 class Pass:
@@ -56,60 +95,63 @@ class Pass:
     Args:
         ran: the layer.
         grads: what arrives at its output, the last states, the records.
-        results: what the pass results in, zeros.
+        results: what C adds up in it.
         scratch: what else it needs, which the pass of another layer may use next.
+        turned: whether what arrives at the output is (B, T, width).
+
+    Attributes:
+        result: the gradients, in the order of the tensors, once it was run and finished.
+        dx: that of the input, padded.
     """
 
-    def __init__(self, ran: Ran, grads: tuple, results: Room, scratch: Room):
+    def __init__(self, ran: Ran, grads: tuple, results: Room, scratch: Room, turned: bool):
         self.ran, self._results, self._scratch = ran, results, scratch
         bound, found, traced = ran.bound, ran.found, ran.traced
         # Another thread may derive the same graph at this moment.
         self._struct = struct = type(bound.struct).from_buffer_copy(bound.struct)
         self._held: list[Tensor] = []
-        layout, widths = found.layout, bound.widths
-        steps, batch, units, projected = struct.T, struct.B, struct.H, struct.P
-        kept, count = found.kept, len(traced.states)
-        d_finals, d_records = grads[1 : 1 + count], grads[1 + count :]
-
-        def arriving(value: Tensor | None, full: int) -> Tensor:
-            if value is None:
-                return POOL.take(steps, batch, full, dtype=kept).zero_()
-            missing = full - value.shape[-1]
-            return F.pad(value, (0, missing)) if missing else value
-
-        d_output = arriving(grads[0], widths[traced.states[0]][1])
+        layout, count, derived = found.layout, len(traced.states), ran.derived()
+        d_output = self._arriving(grads[0], bound.of_output[1])
         if d_output.stride(-1) != 1:
             d_output = d_output.contiguous()
-        struct.ldt, struct.ldb = d_output.stride(0), d_output.stride(1)
+        by_step, by_row = (1, 0) if turned and grads[0] is not None else (0, 1)
+        struct.ldt, struct.ldb = d_output.stride(by_step), d_output.stride(by_row)
         self._bind("d_output", d_output)
-        for name, d in zip(layout["observed"], d_records, strict=True):
+        for name, d in zip(traced.states, grads[1:], strict=False):
+            if d is not None:
+                self._bind(f"e_{name}", d.to(found.real).contiguous())
+        for (name, letter), d in zip(layout["observed"].items(), grads[1 + count :], strict=True):
             if d is None:
                 setattr(struct, f"q_{name}", None)
-                continue
-            full = struct.Pp if layout["observed"][name] == "P" else struct.Hp
-            self._bind(f"q_{name}", arriving(d, full).contiguous())
+            else:
+                full = struct.Pp if letter == "P" else struct.Hp
+                self._bind(f"q_{name}", self._arriving(d, full).contiguous())
         struct.S = _rows(struct)
         results.point(struct)
         scratch.point(struct)
-        for s, d in zip(traced.states, d_finals, strict=True):
-            if d is not None:
-                results.tensor(f"a_{s}")[steps & 1, :, : widths[s][0]] = d
-        features, operand = struct.K, projected if traced.operand_width == "P" else units
-        gates, of_x, of_u = len(traced.x_gates), len(layout["by_x"]), layout["by_u"]
-        blocks = max([len(traced.u_gates), *(n + 1 for _, n in of_u)])
-        sums = self._sums
-        self._gx = sums("gx", gates, of_x, units, features)
-        self._gbx = sums("gbx", gates, of_x, units)
-        self._gu = sums("gu", blocks, len(of_u), units, operand)
-        self._gbu = sums("gbu", blocks, len(of_u), units)
-        projs, of_p = len(traced.projs), len(layout["by_proj"])
-        self._gp = sums("gp", projs, of_p, projected, units) if projs else None
+        self.result: list[Tensor | None] = [None] * len(ran.shapes)
+        self._sums: list[Tensor] = []
+        for one in derived.sums:
+            value = (torch.empty if one.whole else torch.zeros)(one.shape, dtype=found.real)
+            self._sums.append(value)
+            setattr(struct, one.field, value.data_ptr())
+            if ran.shapes[one.place] is not None:
+                whole = one.rows == one.shape[0]
+                self.result[one.place] = value if whole else value[: one.rows]
         struct.want_dx = int(ran.wants[0])
-        of_states = grad_order(traced)["states"]
-        struct.want_first = int(any(ran.wants[of_states : of_states + count]))
+        struct.want_first = int(any(ran.wants[derived.states : derived.weights]))
         self.dx: Tensor | None = None
-        if struct.want_dx:
-            self.dx = self._bind("dx", POOL.take(steps, batch, found.padded(features), dtype=kept))
+        if ran.wants[0]:
+            dx = POOL.take(struct.T, struct.B, found.padded(struct.K), dtype=found.kept)
+            self.dx = self._bind("dx", dx)
+            self.result[0] = dx if dx.shape[-1] == struct.K else dx[..., : struct.K]
+
+    def _arriving(self, value: Tensor | None, full: int) -> Tensor:
+        if value is None:
+            steps, batch = self._struct.T, self._struct.B
+            return POOL.take(steps, batch, full, dtype=self.ran.found.kept).zero_()
+        missing = full - value.shape[-1]
+        return F.pad(value, (0, missing)) if missing else value
 
     def run(self) -> None:
         """The pass over time, and the sums."""
@@ -119,11 +161,6 @@ class Pass:
         self._held.append(value)
         setattr(self._struct, name, value.data_ptr())
         return value
-
-    def _sums(self, name: str, blocks: int, written: int, *shape: int) -> Tensor:
-        """What C sums into, a block a gate; zeros where it does not write every block."""
-        make = torch.empty if written == blocks else torch.zeros
-        return self._bind(name, make(blocks * shape[0], *shape[1:], dtype=self.ran.found.real))
 
     def told(self) -> dict[str, Tensor]:
         """State → ∂L/∂ of it after each step, (T, B, width), of those that were asked for."""
@@ -139,44 +176,38 @@ class Pass:
 
         return {s: one(k, widths[s][0]) for s, k in found.layout["told"].items()}
 
-    def collect(self) -> list[Tensor | None]:
-        """The gradients, in the order of the tensors."""
+    def finish(self) -> None:
+        """What PyTorch does once C has run, until `result` has all gradients."""
         bound, found, traced, wants, shapes = self.ran
-        layout, widths, struct, room = found.layout, bound.widths, self._struct, self._results
-        units, projected, gu, gbu = struct.H, struct.P, self._gu, self._gbu
-        result: list[Tensor | None] = [None] * len(shapes)
-        if self.dx is not None:
-            result[0] = self.dx if self.dx.shape[-1] == struct.K else self.dx[..., : struct.K]
+        layout, struct, derived = found.layout, bound.struct, self.ran.derived()
+        room, units, result = self._results, struct.H, self.result
         for gate, block in layout["by_u"]:
             if block >= len(traced.u_gates):  # a gate's matrix that multiplies once more
                 own = traced.u_gates.index(gate) * units
-                for value in (gu, gbu):
-                    value[own : own + units] += value[block * units : (block + 1) * units]
-        for n, summed in enumerate((self._gx, self._gbx, gu, gbu, self._gp), 1):
-            shape = shapes[n]
-            if summed is not None and shape is not None:
-                result[n] = summed if len(summed) == shape[0] else summed[: shape[0]]
-        where = grad_order(traced)
-        for n, s in enumerate(traced.states):
-            if wants[where["states"] + n]:
-                result[where["states"] + n] = room.tensor(f"a_{s}")[0, :, : widths[s][0]].clone()
-        for n, name in enumerate(traced.weights):
+                for one, value in zip(derived.sums, self._sums, strict=True):
+                    if one.rows < one.shape[0]:
+                        value[own : own + units] += value[block * units : (block + 1) * units]
+        for n, s in enumerate(traced.states, derived.states):
+            if wants[n]:
+                result[n] = room.tensor(f"a_{s}")[0, :, : bound.widths[s][0]].clone()
+        for n, name in enumerate(traced.weights, derived.weights):
             if name in layout["by_weight"]:
-                result[where["weights"] + n] = room.tensor(f"dw_{name}")[:, :units].sum(0)
+                result[n] = room.tensor(f"dw_{name}")[:, :units].sum(0)
         for n, (name, letter) in enumerate(layout["norms"].items()):
-            width = projected if letter == "P" else units
+            width = struct.P if letter == "P" else units
             same = layout["shifts"].get(name, name)
             parts = (f"gain_{name}", f"shift_{same}")
-            for m, part in enumerate(parts, where["norms"] + 2 * n):
+            for m, part in enumerate(parts, derived.norms + 2 * n):
                 if shapes[m] is not None:
                     result[m] = room.tensor(f"d_{part}")[:, :width].sum(0)
-        return result
 
 
 def gradients(
     layers: Sequence[Ran | None],
     grads: tuple[Tensor | None, ...],
     watch: Callable[[dict[str, Tensor]], None] | None = None,
+    *,
+    turned: bool = False,
 ) -> list[Tensor | None]:
     """Run the backward passes of layers on top of each other.
 
@@ -185,34 +216,38 @@ def gradients(
         grads: what arrives at the last output, the last states, the records; at the states of
             several layers (L, B, width).
         watch: told what `Pass.told` says; for one layer alone.
+        turned: whether what arrives at the output is (B, T, width), and the input's is to be.
 
     Returns:
         The gradients of all layers' tensors, in their order; nobody else holds them.
     """
     above = [(n, ran) for n, ran in enumerate(layers) if ran is not None][::-1]
-    at = zeros = sum(ran.places()[0].size for _, ran in above)  # then what they share
-    shared = max(ran.places()[1].size for _, ran in above)
-    memory = POOL.take(zeros + shared, dtype=above[0][1].found.real)
-    memory[:zeros].zero_()
+    needs = [ran.derived() for _, ran in above]
+    own = sum(one.results.size for one in needs)  # then what they share
+    shared = max(one.scratch.size for one in needs)
+    memory, at = POOL.piece(own + shared, above[0][1].found.real), 0
     arrives, passes = grads[0], dict[int, Pass]()  # the last layer's first
-    for n, ran in above:
-        rest = grads[1:]
+    rest = grads[1:]
+    for (n, ran), one in zip(above, needs, strict=True):
         if len(layers) > 1:
-            rest = tuple(None if d is None else d[n] for d in rest)
-        of_results, of_scratch = ran.places()
-        at -= of_results.size
-        rooms = Room(of_results, memory, at), Room(of_scratch, memory, zeros)
-        passes[n] = Pass(ran, (arrives, *rest), *rooms)
+            rest = tuple([None if d is None else d[n] for d in grads[1:]])
+        rooms = Room(one.results, memory, at), Room(one.scratch, memory, own)
+        at += one.results.size
+        passes[n] = Pass(ran, (arrives, *rest), *rooms, turned and not passes)
         arrives = passes[n].dx
-    for one in passes.values():  # nothing between them: C finds in the caches what C left there
-        one.run()
+    for of_layer in passes.values():  # without a pause: C finds in the caches what C left there
+        of_layer.run()
+    for of_layer in passes.values():
+        of_layer.finish()
     if watch is not None:
         watch(passes[0].told())
     nothing: list[Tensor | None] = [None] * len(above[0][1].shapes)
     found: list[Tensor | None] = []
     for n in range(len(layers)):
-        own = passes[n].collect() if n in passes else nothing
-        found += own if n == 0 else [None, *own[1:]]  # dx of an upper layer has gone down
+        result = passes[n].result if n in passes else nothing
+        found += result if n == 0 else [None, *result[1:]]  # dx of an upper layer has gone down
+    if turned and found[0] is not None:
+        found[0] = found[0].transpose(0, 1)
     return found
 
 
@@ -221,7 +256,7 @@ def _rows(struct) -> int:
     return struct.T * struct.B | 1
 
 
-def _places(bound: Bound, found: Kernel) -> tuple[Places, Places]:
+def _derived(bound: Bound, found: Kernel, traced: Traced) -> Derived:
     struct, layout, real = bound.struct, found.layout, found.real
     wide, narrow, lanes = struct.Hp, struct.Pp, found.lanes
     results: Shapes = {f"a_{s}": ((2, struct.B, n), real) for s, (_, n) in bound.widths.items()}
@@ -240,4 +275,25 @@ def _places(bound: Bound, found: Kernel) -> tuple[Places, Places]:
         "gb": ((slots, wide), real),
         "sums": ((found.library.sum_size(bound.pointer()),), real),
     }
-    return Places(results, real), Places(scratch, real)
+    order = grad_order(traced)
+    places = order["states"], order["weights"], order["norms"]
+    return Derived(
+        Places(results, real), Places(scratch, real), _sums(struct, layout, traced), *places
+    )
+
+
+def _sums(struct, layout, traced: Traced) -> tuple[Sum, ...]:
+    units, projected = struct.H, struct.P
+    x_gates, u_gates, projs = len(traced.x_gates), len(traced.u_gates), len(traced.projs)
+    blocks = max([u_gates, *(block + 1 for _, block in layout["by_u"])])
+    operand = projected if traced.operand_width == "P" else units
+    x_whole, u_whole = len(layout["by_x"]) == x_gates, len(layout["by_u"]) == blocks
+    by_x, by_u, by_proj = x_gates * units, u_gates * units, projs * projected
+    found = (
+        Sum("gx", 1, (by_x, struct.K), by_x, x_whole),
+        Sum("gbx", 2, (by_x,), by_x, x_whole),
+        Sum("gu", 3, (blocks * units, operand), by_u, u_whole),
+        Sum("gbu", 4, (blocks * units,), by_u, u_whole),
+        Sum("gp", 5, (by_proj, units), by_proj, len(layout["by_proj"]) == projs),
+    )
+    return tuple(one for one in found if one.shape[0])

@@ -17,7 +17,7 @@ from ..errors import ShapeError
 from . import bound as binding
 from . import sequence as sequences
 from .call import Call, Params
-from .gradients import TWICE, Ran, gradients
+from .gradients import Ran, gradients, twice
 from .native import Kernel, kernel
 from .precision import WIDER
 from .traced import Traced
@@ -74,9 +74,10 @@ class _Work:
                 raise ShapeError(
                     "lengths", expected=f"numbers from 0 to T={steps}", got=f"{least} to {most}"
                 )
-        layers, finals = sequences.forward(
+        layers, finals = sequences.bind_all(
             self.kernel(), [self.call], self.lengths, self.tensors, [keep], apart=keep
         )
+        sequences.over_time(self.kernel(), layers, [keep])
         return layers[0], finals
 
     def saved(self, bound: binding.Bound) -> list[Tensor]:
@@ -223,7 +224,7 @@ def _derive(ctx, grads: list[Tensor | None]) -> tuple[Any, ...]:
 
 
 def _refuse(ctx, grads: list[Tensor | None]) -> tuple[Any, ...]:
-    raise TWICE
+    raise twice()
 
 
 sequence.register_autograd(_derive, setup_context=_save)

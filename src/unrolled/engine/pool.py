@@ -4,6 +4,7 @@ Fresh megabytes at every call cost more in page faults than the arithmetic they 
 """
 
 import functools
+import sys
 import threading
 from typing import NamedTuple
 
@@ -22,8 +23,13 @@ class Buffer(NamedTuple):
     storage: int
 
     def free(self) -> bool:
-        """Whether the pool alone holds it: its tensor, and the object that Python has of it."""
-        return torch._C._storage_Use_Count(self.storage) <= 2
+        """Whether the pool alone holds it.
+
+        Its tensor has one object of Python's, which the buffer holds and the question; other
+        tensors of the same memory are counted by their storage.
+        """
+        alone = sys.getrefcount(self.tensor) <= 2
+        return alone and torch._C._storage_Use_Count(self.storage) <= 2
 
 
 class Pool:
@@ -50,14 +56,20 @@ class Pool:
         size = 1
         for n in shape:
             size *= n
-        if not size:
-            return torch.empty(shape, dtype=dtype)
+        return shaped(self.piece(size, dtype), shape) if size else torch.empty(shape, dtype=dtype)
+
+    def piece(self, size: int, dtype: torch.dtype) -> Tensor:
+        """Memory of at least so many elements, with any content: a tensor of one axis.
+
+        It is used again once nobody holds this object or another tensor of its memory. What only C
+        reads needs no other: making one costs more than all else here.
+        """
         rounded = _rounded(size)
         with self._lock:
             held = self._held.setdefault((rounded, dtype), [])
             for buffer in held:
                 if buffer.free():
-                    return shaped(buffer.tensor, shape)
+                    return buffer.tensor
             with torch.inference_mode(False):  # later calls may be outside it
                 tensor = torch.empty(rounded, dtype=dtype)
             bytes_ = rounded * tensor.element_size()
@@ -66,7 +78,7 @@ class Pool:
             if self._bytes + bytes_ <= MOST_BYTES:
                 held.append(Buffer(tensor, tensor.untyped_storage()._cdata))
                 self._bytes += bytes_
-            return shaped(tensor, shape)
+            return tensor
 
     def _drop_free(self) -> None:
         for key, held in self._held.items():

@@ -45,7 +45,7 @@ class Room:
 
     def __init__(self, places: Places, memory: Tensor | None = None, at: int = 0):
         self._places, self._at = places, at
-        self.memory = POOL.take(places.size, dtype=places.dtype) if memory is None else memory
+        self.memory = POOL.piece(places.size, places.dtype) if memory is None else memory
 
     def point(self, struct: ctypes.Structure) -> None:
         """Let the struct's fields of these names point here."""

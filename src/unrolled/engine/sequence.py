@@ -38,7 +38,7 @@ def flat(
     ]
 
 
-def forward(
+def bind_all(
     found: Kernel,
     calls: Sequence[Call],
     lengths,
@@ -47,9 +47,7 @@ def forward(
     *,
     apart: bool = False,
 ) -> tuple[list[Bound], list[Tensor]]:
-    """Bind layers on top of each other, then run them over time, one after the other.
-
-    Nothing stands between the runs: C finds in the caches what C left there.
+    """Bind layers on top of each other, to be run by `over_time`.
 
     Args:
         found: the compiled cell.
@@ -70,14 +68,21 @@ def forward(
         below = layers[-1] if layers else None
         how = {"keep": keep[k], "apart": apart, "inner": inner}
         layers.append(bind(found, call.traced, call, lengths, own, below=below, **how))
-    finals = _finals(layers, found.real)
+    return layers, _finals(layers, found.real)
+
+
+def over_time(found: Kernel, layers: Sequence[Bound], keep: Sequence[bool]) -> None:
+    """Run layers over time, one after the other.
+
+    Nothing stands between the runs: C finds in the caches what C left there. What Python can do
+    before, it does before: C leaves it nothing in the caches.
+    """
     for bound, kept in zip(layers, keep, strict=True):
-        found.library.forward(bound.pointer(), int(kept))
-    return layers, finals
+        found.library.forward(bound.pointer(), kept)
 
 
 def _finals(layers: Sequence[Bound], real: torch.dtype) -> list[Tensor]:
-    """Where C writes the last states, each (B, width), or (L, B, width) of several layers."""
+    """Where C will write the last states, each (B, width), or (L, B, width) of several layers."""
     found, batch, count = [], layers[-1].struct.B, len(layers)
     for name, (width, _) in layers[-1].widths.items():
         value = torch.empty((count, batch, width) if count > 1 else (batch, width), dtype=real)

@@ -108,7 +108,11 @@ class Recurrent(Stack):
             ShapeError: x, state, lengths or observe do not fit.
             BackendError: the backend asked for cannot run this.
         """
+        is_alone = state is None and lengths is None and not observe
+        if is_alone and (answer := self._again(x, self.batch_first)):
+            return answer.output, answer.states
         dims = "B, T, I" if self.batch_first else "T, B, I"
+        given = x
         checked_input(x, self.input_size, dims, self.like)
         x = x.transpose(0, 1) if self.batch_first else x
         steps, batch = x.shape[:2]
@@ -128,7 +132,10 @@ class Recurrent(Stack):
                     f"observe {name!r}", expected=f"any of {', '.join(known)}", got=repr(name)
                 )
         states = self._first_states(state, batch, x)
-        output, final, seen = self.run(x, states, checked_lengths(lengths, steps, batch), observe)
+        answer = self.run(x, states, checked_lengths(lengths, steps, batch), observe)
+        if is_alone:
+            self._remember(answer, given, self.batch_first)
+        output, final, seen = answer.output, answer.states, answer.observed
         if self.batch_first:
             output = output.transpose(0, 1)
             seen = {k: v.transpose(1, 2) for k, v in seen.items()}
@@ -144,8 +151,8 @@ class Recurrent(Stack):
             raise ShapeError("a single step", expected="one direction", got="a bidirectional layer")
         checked_input(x, self.input_size, "B, I", self.like)
         states = self._first_states(state, len(x), x)
-        output, final, _ = self.run(x.unsqueeze(0), states, None, ())
-        return output[0], final
+        answer = self.run(x.unsqueeze(0), states, None, ())
+        return answer.output[0], answer.states
 
     def stream(self, batch: int = 1) -> Stream:
         """The layer as a running process with the parameters of this moment; see `Stream`."""
@@ -204,5 +211,5 @@ class RecurrentCell(Stack):
         given = {k: v.unsqueeze(0) for k, v in (state or {}).items()}
         given = {k: v.unsqueeze(0) for k, v in given.items()} if single else given
         states = self._first_states(given or None, len(x), x)
-        _, final, _ = self.run(x.unsqueeze(0), states, None, ())
+        final = self.run(x.unsqueeze(0), states, None, ()).states
         return {k: v[0, 0] if single else v[0] for k, v in final.items()}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..engine import backends
+from ..engine.again import Known
 from ..engine.call import Answer, Call, Zeros
 from ..engine.options import with_options
 from ..engine.reference import turned
@@ -99,6 +100,7 @@ class Stack(nn.Module):
         self.layer_norm, self.proj_size = bool(layer_norm), proj_size
         self.learn_initial = bool(learn_initial)
         self._asked, self._ran = backends.known(backend), ""
+        self._known = Known()
         self._training_cell, self._evaluation_cell = (
             with_options(
                 traced,
@@ -236,7 +238,7 @@ class Stack(nn.Module):
         states: Mapping[str, Tensor],
         lengths: Tensor | None,
         observe: Sequence[str],
-    ) -> tuple[Tensor, States, dict[str, Tensor]]:
+    ) -> Answer:
         """All layers and directions.
 
         Args:
@@ -249,8 +251,7 @@ class Stack(nn.Module):
             Output (T, B, D·width), final states, and name → (L·D, T, B, width).
         """
         if self._is_plain():
-            answer = self._together(x, states, lengths, tuple(observe))
-            return answer.output, answer.states, answer.observed
+            return self._together(x, states, lengths, tuple(observe))
         final: dict[str, list[Tensor]] = {s: [] for s in states}
         recorded: dict[str, list[Tensor]] = {name: [] for name in observe}
         for layer in range(self.num_layers):
@@ -267,17 +268,37 @@ class Stack(nn.Module):
                 for name, v in answer.observed.items():
                     recorded[name].append(v)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
-        return (
+        return Answer(
             x,
             {s: torch.stack(v) for s, v in final.items()},
             {name: torch.stack(v) for name, v in recorded.items()},
         )
 
+    def _again(self, x: Tensor, batch_first: bool) -> Answer | None:
+        """The answer to a call that is like an earlier one and gives nothing but x, as it comes."""
+        if torch.compiler.is_compiling() or self._recorder is not None:
+            return None
+        again = self._known.find(x, self._parameters, self._decides(batch_first))
+        if again is None:
+            return None
+        answer, ran = backends.run_again(again, x)
+        self._says(ran)
+        return answer
+
+    def _remember(self, answer: Answer, x: Tensor, batch_first: bool) -> None:
+        """Have `_again` answer calls like this one, which gave nothing but x, as it came."""
+        if answer.again is not None:
+            again = answer.again.turned() if batch_first else answer.again
+            self._known.add(again, x, self._parameters, self._decides(batch_first))
+
+    def _decides(self, batch_first: bool) -> tuple:
+        """What decides on how a call is run, beside x and the parameters."""
+        return self.training, self._asked, self.dropout, self.weight_drop, batch_first
+
     def _is_plain(self) -> bool:
         """Whether layers hand on what they compute as it is, and nobody looks at each by itself."""
         return (
-            self.num_layers > 1
-            and not self.bidirectional
+            not self.bidirectional
             and self.cell.window == 1
             and not (self.dropout and self.training)
             and self._recorder is None
@@ -289,9 +310,12 @@ class Stack(nn.Module):
             for k in range(self.num_layers)
         ]
         answer, ran = backends.run_all(self._asked, calls)
+        self._says(ran)
+        return answer
+
+    def _says(self, ran: str) -> None:
         if ran != self._ran:  # a module sets its attributes slowly
             self._ran = ran
-        return answer
 
     def _engine_call(self, layer, direction, x, states, lengths, observe) -> Call:
         cell = self._training_cell if self.training else self._evaluation_cell

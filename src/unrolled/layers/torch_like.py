@@ -4,6 +4,7 @@ A `state_dict` moves across in both directions, and one seed gives both the same
 """
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -55,6 +56,8 @@ class _TorchLike(Stack):
             padded, lengths = pad_packed_sequence(input)
             output, final = self._call(padded, hx, lengths)
             return _packed(output, lengths, input), final
+        if hx is None and (answer := self._again(input, self.batch_first)):
+            return answer.output, self._handed(answer.states)
         weight = next(self.parameters(), None)
         single = isinstance(input, Tensor) and input.dim() == 2
         dims = "T, I" if single else "B, T, I" if self.batch_first else "T, B, I"
@@ -63,11 +66,11 @@ class _TorchLike(Stack):
             output, final = self._call(input.unsqueeze(1), _add_batch(hx), None)
             return output.squeeze(1), _drop_batch(final)
         if self.batch_first:
-            output, final = self._call(input.transpose(0, 1), hx, None)
+            output, final = self._call(input.transpose(0, 1), hx, None, input)
             return output.transpose(0, 1), final
-        return self._call(input, hx, None)
+        return self._call(input, hx, None, input)
 
-    def _call(self, x: Tensor, hx, lengths) -> tuple[Tensor, Any]:
+    def _call(self, x: Tensor, hx, lengths, whole: Tensor | None = None) -> tuple[Tensor, Any]:
         steps, batch = x.shape[:2]
         if steps == 0:
             raise ShapeError("the input", expected="at least one step", got="T=0")
@@ -82,8 +85,15 @@ class _TorchLike(Stack):
             got = f"a {type(hx).__name__}" + (f" of {len(hx)}" if isinstance(hx, tuple) else "")
             raise ShapeError("hx", expected=f"({', '.join(names)})", got=got)
         states = self._first_states(given or None, batch, x)
-        output, final, _ = self.run(x, states, checked_lengths(lengths, steps, batch), ())
-        return output, final[names[0]] if len(names) == 1 else tuple(final[s] for s in names)
+        answer = self.run(x, states, checked_lengths(lengths, steps, batch), ())
+        if hx is None and whole is not None:
+            self._remember(answer, whole, self.batch_first)
+        return answer.output, self._handed(answer.states)
+
+    def _handed(self, final: Mapping[str, Tensor]) -> Any:
+        """Last states as `torch.nn`'s layers hand them out."""
+        names = self.cell.states
+        return final[names[0]] if len(names) == 1 else tuple([final[s] for s in names])
 
 
 def _packed(output: Tensor, lengths: Tensor, like: PackedSequence) -> PackedSequence:

@@ -4,7 +4,8 @@ typedef uint16_t kept __attribute__((may_alias));
 typedef uint16_t halves __attribute__((vector_size(BYTES / 2), aligned(2), may_alias));
 typedef uint32_t words_of_v __attribute__((vector_size(BYTES)));
 enum { EACH = 2 };
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512F__)
+#if ((defined(__AMX_TILE__) && defined(__AMX_BF16__)) || (defined(__AMXTILE__) && defined(__AMXBF16__))) && \
+    defined(__AVX512F__) /* clang 14 names the two without a second underscore */
 #define MATRIX /* products are done by `matrix.h` */
 /* The compiler does not see that instructions on tiles read and write memory. */
 #define FENCE __asm__ volatile("" ::: "memory")

@@ -12,7 +12,7 @@ from ..equations import equations
 from ..plan import Plan
 from .packing import Packing
 from .spelling import Spelling, user_primitives
-from .states import LAST_ROWS, begin, finish, step
+from .states import LAST_ROWS, arrive, begin, finish, step
 from .step import PhaseWriter
 from .sums import ONE, Sums
 from .tiles import MOST, Layout, tiles
@@ -108,6 +108,7 @@ class _Writer:
             self._forward(),
             self.sums.inputs(),
             self._backward(),
+            arrive(self.plan, self.spelling),
             self.sums.outers(),
             self._entries(),
         ]
@@ -134,7 +135,7 @@ class _Writer:
         names += [f"{kind}_{s}" for kind in ("s", "a") for s in traced.states]
         if self.plan.half:  # what is carried from step to step, with all its bits
             names += [f"r_{s}" for s in traced.states]
-        names += [f"f_{s}" for s in traced.states]
+        names += [f"{kind}_{s}" for kind in ("f", "e") for s in traced.states]
         names += [f"raw_{name}" for name in traced.weights]
         names += [f"dw_{name}" for name in derived.by_weight]
         for name in traced.norms:
@@ -351,6 +352,7 @@ void backward(const call *c) {{
     const unsigned long zeros = quick_zeros();
     tiles_begin();
     pack_backward(c, p, me, n);
+    arrive(c, me, n);
     MEET
     backward_slice(c, p, me, n);
     MEET

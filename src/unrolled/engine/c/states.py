@@ -1,5 +1,5 @@
 """A plan comes in; C goes out that says where states lie: what a call starts from, the states before
-and after each step, and the last ones, which are handed out.
+and after each step, the last ones, which are handed out, and what comes back to these.
 """
 
 from ..plan import Plan
@@ -46,6 +46,40 @@ static void begin(const call *c, long me, long n) {{
   if (c->blank && b0 < b1) {{
     {zeros}
   }}
+}}
+"""
+
+
+def arrive(plan: Plan, spelling: Spelling) -> str:
+    """What every backward pass does first."""
+    traced, derived, lines = plan.traced, plan.derived, []
+    for s, letter in traced.widths.items():
+        rows = spelling.width(s)
+        lines.append(
+            f"arriving(c->a_{s} + (c->T & 1) * c->B * {rows}, {rows}, c->e_{s}, c->{letter}, b0, b1);"
+        )
+    widths = {f"dw_{name}": "c->Hp" for name in derived.by_weight}
+    for name in traced.norms:
+        width = f"c->{spelling.norm_letter(name)}p"
+        widths |= {f"d_{part}_{name}": width for part in ("gain", "shift")}
+    lines += [
+        f"memset(c->{name} + g0 * {width}, 0, (g1 - g0) * {width} * sizeof(real));"
+        for name, width in widths.items()
+    ]
+    inner = "\n  ".join(lines)
+    return f"""
+/* What reaches a state behind the last step, or zeros: rows of `width` reals, to rows that are padded. */
+static inline void arriving(real *to, long padded, const real *from, long width, long b0, long b1) {{
+  if (b0 >= b1) return;
+  memset(to + b0 * padded, 0, (b1 - b0) * padded * sizeof(real));
+  for (long row = b0; from && row < b1; row++) memcpy(to + row * padded, from + row * width, width * sizeof(real));
+}}
+
+/* What me of n does before the last step: what arrives at last states, and sums by groups of rows at 0. */
+static void arrive(const call *c, long me, long n) {{
+  const long g0 = c->G * me / n, g1 = c->G * (me + 1) / n;
+  const long b0 = c->B * g0 / c->G, b1 = c->B * g1 / c->G;
+  {inner}
 }}
 """
 
