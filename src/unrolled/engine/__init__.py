@@ -10,7 +10,7 @@
 7. `plan`: what is saved, what is recomputed, and in which phases a step runs;
 8. `c`: the plan as a C file; `compiler`, `build`, `cache`: compiled and kept; `native`: loaded;
 9. `compiled` and `gradients`: a call of it, forward and backward; `bound`: its C struct and the
-   memory that it points into, from `room` and `pool`;
+   memory that it points into, from `room` and `pool`; `call_cache`: a call that repeats another;
    `operators`: the same as operators of `torch.library`, for who traces a program;
 10. `backends`: which of them runs a call.
 

@@ -13,8 +13,8 @@ import torch
 from ..errors import BackendError, BackendWarning
 from ..messages import tr, tr_error
 from . import compiled, kernels, reference
-from .again import Again
 from .call import Answer, Call
+from .call_cache import CachedCall
 
 
 def _always(call: Call) -> str:
@@ -147,9 +147,9 @@ def run_all(backend: str, calls: Sequence[Call]) -> tuple[Answer, str]:
     ), name
 
 
-def run_again(again: Again, x: torch.Tensor) -> tuple[Answer, str]:
-    """Run what is like an earlier call, as that one's answer said; returns what `run_all` does."""
-    return compiled.run_again(again, x), "c"
+def run_cached(cached: CachedCall, x: torch.Tensor) -> tuple[Answer, str]:
+    """Run a call that is like the cached one; returns what `run_all` does."""
+    return compiled.run_cached(cached, x), cached.backend
 
 
 def said() -> tuple[str, ...]:

@@ -146,6 +146,11 @@ class Bound:
         return rows[:-1] if self.struct.reverse else rows[1:]
 
     @property
+    def before_output(self) -> int:
+        """Elements of the first state's sequence before the output: a row of first states."""
+        return 0 if self.struct.reverse else self.struct.B * self.of_output[1]
+
+    @property
     def of_output(self) -> tuple[int, int]:
         """Width of the first state, and the same with its padding."""
         return self.widths[self.first]

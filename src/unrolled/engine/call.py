@@ -12,6 +12,8 @@ from .traced import Traced
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .call_cache import CachedCall
+
 
 @dataclass
 class Params:
@@ -104,12 +106,14 @@ class Answer:
 
     Args:
         output: (T, B, H or P), the first state at every step, 0 where padded.
-        states: name → (B, H or P), each sequence's last valid step.
-        observed: name → (T, B, width), in the order of the input's time, 0 where padded.
-        again: what answers calls like this one sooner, from a backend that has such.
+        states: name → (B, H or P), each sequence's last valid step; (L·D, B, H or P) of layers.
+        observed: name → (T, B, width), in the order of the input's time, 0 where padded;
+            (L·D, T, B, width) of layers.
+        cached: from whether x is (B, T, I) to what answers calls like this one sooner, or `None`;
+            of a backend that has such.
     """
 
     output: "Tensor"
     states: dict[str, "Tensor"]
     observed: dict[str, "Tensor"]
-    again: Any = None
+    cached: "Callable[[bool], CachedCall | None] | None" = None

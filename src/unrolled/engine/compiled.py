@@ -1,5 +1,6 @@
 """The backend `c`: a call of a compiled cell comes in, the answer with its gradients goes out."""
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -7,10 +8,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..errors import BackendError
-from .again import Again, repeats
 from .bound import MATRICES, Bound
 from .call import Answer, Call, Zeros
-from .gradients import Ran, gradients, twice
+from .call_cache import CachedCall, can_repeat
+from .gradients import Ran, gradients, second_derivative_error
 from .native import Kernel, kernel, loaded
 from .plan import GRADIENT
 from .precision import given, precision
@@ -110,17 +111,16 @@ def run_joined(calls: Sequence[Call]) -> Answer:
     return answer
 
 
-def run_again(again: Again, x: Tensor) -> Answer:
-    """What `run_joined` gives, of calls like those that `again` knows: (B, T, I) to (B, T, width)
-    where it turns them.
-    """
-    if again.keep[-1]:
+def run_cached(cached: CachedCall, x: Tensor) -> Answer:
+    """What `run_joined` gives, of a call like the one that is cached; x and the output as there."""
+    if cached.keep[-1]:
         # What `Function.apply` does before it is for functorch, which does not come here.
-        output, *finals = super(torch.autograd.Function, _Run).apply(again, x, *again.tensors[1:])
+        apply = super(torch.autograd.Function, _Run).apply
+        output, *finals = apply(cached, x, *cached.tensors[1:])
     else:
-        layers, _, (output, *finals) = again.bind([x])
-        over_time(again.found, layers, again.keep)
-    return Answer(output, dict(zip(again.states, finals, strict=True)), {})
+        layers, _, (output, *finals) = cached.bind([x])
+        over_time(cached.found, layers, cached.keep)
+    return Answer(output, dict(zip(cached.states, finals, strict=True)), {})
 
 
 def _answer(calls: Sequence[Call]) -> Answer:
@@ -128,11 +128,13 @@ def _answer(calls: Sequence[Call]) -> Answer:
     traced, lengths, x = call.traced, call.lengths, call.x
     real, kept, answer = precision(call)
     observed = _observed(call)
+    is_traced = _is_traced(x)
+    if not is_traced and x.is_neg():  # memory that is read with its sign turned
+        x = x.resolve_neg()
     if lengths is not None:
-        times = torch.arange(x.shape[0]).unsqueeze(1)
+        times = torch.arange(x.shape[0], device="cpu").unsqueeze(1)
         x = x.masked_fill((times >= lengths).unsqueeze(-1), 0)
     tensors: list[Tensor | None] = []
-    is_traced = _is_traced(x)
     for one in calls:
         blank = isinstance(one.states, Zeros) and not is_traced
         states = [None if blank else one.states[s] for s in traced.states]
@@ -140,27 +142,25 @@ def _answer(calls: Sequence[Call]) -> Answer:
             v if v is None or n in MATRICES or v.dtype is real else v.to(real)
             for n, v in enumerate(flat(traced, one.params, states, x if one is call else None))
         ]  # matrices are given as they are: their gradients have all bits of the sums
-    again = None
+    cached = None
     if is_traced:
         found = _operator(call, observed, lengths, tensors, kept)
     else:
-        first = _First(kernel(traced, _asked(call), kept), calls, lengths)
+        new = _NewCall(kernel(traced, _asked(call), kept), calls, lengths)
         if torch.is_grad_enabled():
-            found = _Run.apply(first, *tensors)
+            found = _Run.apply(new, *tensors)
         else:
-            layers, _, found = first.bind(tensors)
-            over_time(first.found, layers, first.keep)
-        if repeats(calls, tensors):
-            again = Again(first.found, calls, first.layers, first.keep, first.wants, tensors)
-        first.layers = []  # autograd holds what is bound, if anybody does
+            layers, _, found = new.bind(tensors)
+            over_time(new.found, layers, new.keep)
+        cached = functools.partial(_cached, new, tensors)
     output, *rest = found if real is answer else (v.to(answer) for v in found)
     count = len(traced.states)
     final = dict(zip(traced.states, rest[:count], strict=True))
     if lengths is not None:
-        gone = (torch.arange(x.shape[0]).unsqueeze(1) >= lengths).unsqueeze(-1)
+        gone = (torch.arange(x.shape[0], device="cpu").unsqueeze(1) >= lengths).unsqueeze(-1)
         output = output.masked_fill(gone, 0)
     seen = {traced.states[0]: output, **dict(zip(observed, rest[count:], strict=True))}
-    return Answer(output, final, {name: seen[name] for name in call.observe}, again)
+    return Answer(output, final, {name: seen[name] for name in call.observe}, cached)
 
 
 def _is_traced(x: Tensor) -> bool:
@@ -187,7 +187,7 @@ def _operator(call: Call, observed, lengths, tensors, kept: torch.dtype) -> list
     return results[: 1 + len(call.traced.states) + len(observed)]
 
 
-class _First:
+class _NewCall:
     """Layers on top of each other, to be bound and run.
 
     Args:
@@ -196,13 +196,13 @@ class _First:
         lengths: (B), or `None`.
     """
 
-    turns = False  # the batch is the second axis
+    batch_first = False
 
     def __init__(self, found: Kernel, calls: Sequence[Call], lengths: Tensor | None):
         self.found, self.calls, self.lengths = found, calls, lengths
         self.layers: list[Bound] = []
         self.keep: list[bool] = []
-        self.wants: list[Sequence[bool]] = []
+        self.derived: list[Ran | None] = []
         self.watch = calls[0].watch
 
     def bind(
@@ -221,37 +221,60 @@ class _First:
         wants = wants or [False] * len(tensors)
         self.keep = [any(wants[: (k + 1) * each]) for k in range(len(self.calls))]
         self.layers, finals = bind_all(self.found, self.calls, self.lengths, tensors, self.keep)
-        derived: list[Ran | None] = []
         for k, bound in enumerate(self.layers):
             own = slice(k * each, (k + 1) * each)
-            self.wants.append((self.keep[k - 1] if k else wants[0], *wants[own][1:]))
+            wanted = (self.keep[k - 1] if k else wants[0], *wants[own][1:])
             shapes = [None if v is None else v.shape for v in tensors[own]]
-            ran = Ran(bound, self.found, self.calls[k].traced, self.wants[k], shapes)
-            derived.append(ran if self.keep[k] else None)
-        return self.layers, derived, results(self.layers[-1], finals)
+            ran = Ran(bound, self.found, self.calls[k].traced, wanted, shapes)
+            self.derived.append(ran if self.keep[k] else None)
+        return self.layers, self.derived, results(self.layers[-1], finals)
+
+
+def _cached(
+    new: _NewCall, tensors: Sequence[Tensor | None], batch_first: bool
+) -> CachedCall | None:
+    """What answers calls like this one sooner, where there can be such."""
+    if not can_repeat(new.calls, tensors):
+        return None
+    states = new.calls[0].traced.states
+    return CachedCall(
+        new.found, new.layers, new.keep, new.derived, tensors, states, batch_first=batch_first
+    )
 
 
 class _Run(torch.autograd.Function):
-    """Layers of one direction, run by `_First` or `Again`, of which the results are said there."""
+    """Layers of one direction; what `_NewCall` or `CachedCall` binds says the results."""
 
     @staticmethod
-    def forward(ctx, how: "_First | Again", *tensors):
+    def forward(ctx, how: "_NewCall | CachedCall", *tensors):
         layers, derived, made = how.bind(tensors, ctx.needs_input_grad[1:])
         if derived[-1] is not None:
             ctx.set_materialize_grads(False)  # nothing arrives at most results: no zeros for them
-            ctx.save_for_backward(made[0], *tensors)
-            ctx.watch, ctx.layers, ctx.turns = how.watch, derived, how.turns
+            seen: tuple[Tensor | None, ...] = made[0], tensors[0]
+            if how.batch_first:  # as of a new call: a checkpoint compares what it computes again
+                seen = tuple([v if v is None else v.transpose(0, 1) for v in seen])
+            ctx.save_for_backward(*seen, *tensors[1:])
+            ctx.given = [v for v in tensors if v is not None]
+            ctx.pointers = list(map(Tensor.data_ptr, ctx.given))
+            ctx.watch, ctx.layers, ctx.batch_first = how.watch, derived, how.batch_first
         over_time(how.found, layers, how.keep)
         return tuple(made)
 
     @staticmethod
     def backward(ctx, *grads):
         _ = ctx.saved_tensors  # raises where one of them was changed in place since
+        if list(map(Tensor.data_ptr, ctx.given)) != ctx.pointers:
+            raise BackendError(
+                "the gradient of a compiled cell",
+                expected="parameters and inputs where they lay in the forward pass",
+                got="one that was given other memory since",
+                fix="Derive first, then assign `.data` or move the layer.",
+            )
         if not torch.is_grad_enabled():
-            return None, *gradients(ctx.layers, grads, ctx.watch, turned=ctx.turns)
+            return None, *gradients(ctx.layers, grads, ctx.watch, batch_first=ctx.batch_first)
         with torch.no_grad():
-            found = None, *gradients(ctx.layers, grads, ctx.watch, turned=ctx.turns)
-        return _Once.apply(torch.empty(0, requires_grad=True), *found)
+            found = None, *gradients(ctx.layers, grads, ctx.watch, batch_first=ctx.batch_first)
+        return _Once.apply(torch.empty(0, device="cpu", requires_grad=True), *found)
 
 
 class _Once(torch.autograd.Function):
@@ -263,4 +286,4 @@ class _Once(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads):
-        raise twice()
+        raise second_derivative_error()

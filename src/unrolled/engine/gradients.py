@@ -18,7 +18,7 @@ from .sequence import grad_order
 from .traced import Traced
 
 
-def twice() -> BackendError:
+def second_derivative_error() -> BackendError:
     """What a second derivative gets: its own error, as a raised one holds what was derived."""
     return BackendError(
         "the gradient of a compiled cell",
@@ -97,14 +97,14 @@ class Pass:
         grads: what arrives at its output, the last states, the records.
         results: what C adds up in it.
         scratch: what else it needs, which the pass of another layer may use next.
-        turned: whether what arrives at the output is (B, T, width).
+        batch_first: whether what arrives at the output is (B, T, width).
 
     Attributes:
         result: the gradients, in the order of the tensors, once it was run and finished.
         dx: that of the input, padded.
     """
 
-    def __init__(self, ran: Ran, grads: tuple, results: Room, scratch: Room, turned: bool):
+    def __init__(self, ran: Ran, grads: tuple, results: Room, scratch: Room, batch_first: bool):
         self.ran, self._results, self._scratch = ran, results, scratch
         bound, found, traced = ran.bound, ran.found, ran.traced
         # Another thread may derive the same graph at this moment.
@@ -114,7 +114,7 @@ class Pass:
         d_output = self._arriving(grads[0], bound.of_output[1])
         if d_output.stride(-1) != 1:
             d_output = d_output.contiguous()
-        by_step, by_row = (1, 0) if turned and grads[0] is not None else (0, 1)
+        by_step, by_row = (1, 0) if batch_first and grads[0] is not None else (0, 1)
         struct.ldt, struct.ldb = d_output.stride(by_step), d_output.stride(by_row)
         self._bind("d_output", d_output)
         for name, d in zip(traced.states, grads[1:], strict=False):
@@ -132,7 +132,9 @@ class Pass:
         self.result: list[Tensor | None] = [None] * len(ran.shapes)
         self._sums: list[Tensor] = []
         for one in derived.sums:
-            value = (torch.empty if one.whole else torch.zeros)(one.shape, dtype=found.real)
+            value = (torch.empty if one.whole else torch.zeros)(
+                one.shape, dtype=found.real, device="cpu"
+            )
             self._sums.append(value)
             setattr(struct, one.field, value.data_ptr())
             if ran.shapes[one.place] is not None:
@@ -207,7 +209,7 @@ def gradients(
     grads: tuple[Tensor | None, ...],
     watch: Callable[[dict[str, Tensor]], None] | None = None,
     *,
-    turned: bool = False,
+    batch_first: bool = False,
 ) -> list[Tensor | None]:
     """Run the backward passes of layers on top of each other.
 
@@ -216,7 +218,7 @@ def gradients(
         grads: what arrives at the last output, the last states, the records; at the states of
             several layers (L, B, width).
         watch: told what `Pass.told` says; for one layer alone.
-        turned: whether what arrives at the output is (B, T, width), and the input's is to be.
+        batch_first: whether what arrives at the output is (B, T, width), and the input's is to be.
 
     Returns:
         The gradients of all layers' tensors, in their order; nobody else holds them.
@@ -233,7 +235,7 @@ def gradients(
             rest = tuple([None if d is None else d[n] for d in grads[1:]])
         rooms = Room(one.results, memory, at), Room(one.scratch, memory, own)
         at += one.results.size
-        passes[n] = Pass(ran, (arrives, *rest), *rooms, turned and not passes)
+        passes[n] = Pass(ran, (arrives, *rest), *rooms, batch_first and not passes)
         arrives = passes[n].dx
     for of_layer in passes.values():  # without a pause: C finds in the caches what C left there
         of_layer.run()
@@ -246,7 +248,7 @@ def gradients(
     for n in range(len(layers)):
         result = passes[n].result if n in passes else nothing
         found += result if n == 0 else [None, *result[1:]]  # dx of an upper layer has gone down
-    if turned and found[0] is not None:
+    if batch_first and found[0] is not None:
         found[0] = found[0].transpose(0, 1)
     return found
 

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import reference
 from .call import Answer, Call, Params
@@ -20,6 +21,8 @@ STATES = {"lstm": 2, "gru": 1, "rnn_tanh": 1, "rnn_relu": 1}
 def unfit(call: Call) -> str:
     """Why PyTorch's kernels cannot run this call; empty where they can."""
     traced, params = call.traced, call.params
+    if forward_ad._current_level >= 0 and not torch.compiler.is_compiling():
+        return "PyTorch's kernel has no forward-mode derivative (jvp)"
     if traced.kernel not in STATES:
         return f"PyTorch has no kernel for the cell {traced.name}"
     recorded = [name for name in call.observe if name != traced.states[0]]

@@ -17,7 +17,7 @@ from ..errors import ShapeError
 from . import bound as binding
 from . import sequence as sequences
 from .call import Call, Params
-from .gradients import Ran, gradients, twice
+from .gradients import Ran, gradients, second_derivative_error
 from .native import Kernel, kernel
 from .precision import WIDER
 from .traced import Traced
@@ -48,11 +48,11 @@ class _Work:
 
     def __init__(self, given, places, lengths, cell: str, observed, reverse: bool, kept):
         self.traced, self.lengths = _cell(cell), lengths
-        self.tensors: list[Tensor | None] = [None] * (max(places) + 1)
+        self.tensors: list[Tensor | None] = [None] * sequences.count(self.traced)
         for place, value in zip(places, given, strict=True):
             self.tensors[place] = value
         # A backward pass is bound anew, and only the forward pass copies rows that lie apart.
-        self.tensors[0] = given[0].contiguous()
+        self.tensors[0] = given[0].resolve_neg().contiguous()
         states: Any = dict(zip(self.traced.states, self.tensors[6:], strict=False))
         self.x, self.kept = given[0], kept
         self.call = Call(self.traced, self.x, states, Params(), lengths, reverse)
@@ -224,7 +224,7 @@ def _derive(ctx, grads: list[Tensor | None]) -> tuple[Any, ...]:
 
 
 def _refuse(ctx, grads: list[Tensor | None]) -> tuple[Any, ...]:
-    raise twice()
+    raise second_derivative_error()
 
 
 sequence.register_autograd(_derive, setup_context=_save)

@@ -56,7 +56,11 @@ class Pool:
         size = 1
         for n in shape:
             size *= n
-        return shaped(self.piece(size, dtype), shape) if size else torch.empty(shape, dtype=dtype)
+        return (
+            shaped(self.piece(size, dtype), shape)
+            if size
+            else torch.empty(shape, dtype=dtype, device="cpu")
+        )
 
     def piece(self, size: int, dtype: torch.dtype) -> Tensor:
         """Memory of at least so many elements, with any content: a tensor of one axis.
@@ -71,7 +75,7 @@ class Pool:
                 if buffer.free():
                     return buffer.tensor
             with torch.inference_mode(False):  # later calls may be outside it
-                tensor = torch.empty(rounded, dtype=dtype)
+                tensor = torch.empty(rounded, dtype=dtype, device="cpu")
             bytes_ = rounded * tensor.element_size()
             if self._bytes + bytes_ > MOST_BYTES:
                 self._drop_free()

@@ -68,7 +68,7 @@ def bind_all(
         below = layers[-1] if layers else None
         how = {"keep": keep[k], "apart": apart, "inner": inner}
         layers.append(bind(found, call.traced, call, lengths, own, below=below, **how))
-    return layers, _finals(layers, found.real)
+    return layers, finals(layers, found.real, stacked=len(layers) > 1)
 
 
 def over_time(found: Kernel, layers: Sequence[Bound], keep: Sequence[bool]) -> None:
@@ -81,11 +81,13 @@ def over_time(found: Kernel, layers: Sequence[Bound], keep: Sequence[bool]) -> N
         found.library.forward(bound.pointer(), kept)
 
 
-def _finals(layers: Sequence[Bound], real: torch.dtype) -> list[Tensor]:
-    """Where C will write the last states, each (B, width), or (L, B, width) of several layers."""
+def finals(layers: Sequence[Bound], real: torch.dtype, *, stacked: bool) -> list[Tensor]:
+    """Where C will write the last states, each (L, B, width), or (B, width) of one layer alone."""
     found, batch, count = [], layers[-1].struct.B, len(layers)
     for name, (width, _) in layers[-1].widths.items():
-        value = torch.empty((count, batch, width) if count > 1 else (batch, width), dtype=real)
+        value = torch.empty(
+            (count, batch, width) if stacked else (batch, width), dtype=real, device="cpu"
+        )
         place = value.data_ptr()
         for bound in layers:
             setattr(bound.struct, f"f_{name}", place)
@@ -100,6 +102,11 @@ def results(last: Bound, finals: list[Tensor]) -> list[Tensor]:
     output = last.output if width == full else last.output[..., :width]
     # Records as other tensors than those that are bound: these hold what holds the bound ones.
     return [output, *finals, *(v.view_as(v) for v in last.recorded.values())]
+
+
+def count(traced) -> int:
+    """How many tensors `flat` lists."""
+    return grad_order(traced)["end"] + len(traced.masks) + len(traced.noises)
 
 
 def grad_order(traced) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def checked_lengths(lengths, steps: int, batch: int) -> Tensor | None:
     if lengths is None:
         return None
     try:
-        lengths = torch.as_tensor(lengths).detach().cpu()
+        lengths = torch.as_tensor(lengths, device="cpu").detach()
     except (TypeError, ValueError, RuntimeError):
         raise ShapeError(
             "lengths",

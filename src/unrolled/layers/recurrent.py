@@ -109,7 +109,7 @@ class Recurrent(Stack):
             BackendError: the backend asked for cannot run this.
         """
         is_alone = state is None and lengths is None and not observe
-        if is_alone and (answer := self._again(x, self.batch_first)):
+        if is_alone and (answer := self._repeated(x, self.batch_first)):
             return answer.output, answer.states
         dims = "B, T, I" if self.batch_first else "T, B, I"
         given = x

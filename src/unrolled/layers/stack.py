@@ -5,14 +5,15 @@ direction. PyTorch draws all randomness.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..engine import backends
-from ..engine.again import Known
 from ..engine.call import Answer, Call, Zeros
+from ..engine.call_cache import CallCache
 from ..engine.options import with_options
 from ..engine.reference import turned
 from ..engine.traced import Traced
@@ -100,7 +101,7 @@ class Stack(nn.Module):
         self.layer_norm, self.proj_size = bool(layer_norm), proj_size
         self.learn_initial = bool(learn_initial)
         self._asked, self._ran = backends.known(backend), ""
-        self._known = Known()
+        self._call_cache = CallCache()
         self._training_cell, self._evaluation_cell = (
             with_options(
                 traced,
@@ -274,24 +275,27 @@ class Stack(nn.Module):
             {name: torch.stack(v) for name, v in recorded.items()},
         )
 
-    def _again(self, x: Tensor, batch_first: bool) -> Answer | None:
-        """The answer to a call that is like an earlier one and gives nothing but x, as it comes."""
-        if torch.compiler.is_compiling() or self._recorder is not None:
+    def _repeated(self, x: Any, batch_first: bool) -> Answer | None:
+        """The answer to a call that gives nothing but x, where it repeats an earlier one."""
+        if self._recorder is not None:
             return None
-        again = self._known.find(x, self._parameters, self._decides(batch_first))
-        if again is None:
+        options = self._call_options(batch_first)
+        cached = self._call_cache.find(x, self._parameters, options)
+        if cached is None:
             return None
-        answer, ran = backends.run_again(again, x)
+        answer, ran = backends.run_cached(cached, x)
         self._says(ran)
         return answer
 
     def _remember(self, answer: Answer, x: Tensor, batch_first: bool) -> None:
-        """Have `_again` answer calls like this one, which gave nothing but x, as it came."""
-        if answer.again is not None:
-            again = answer.again.turned() if batch_first else answer.again
-            self._known.add(again, x, self._parameters, self._decides(batch_first))
+        """Have `_repeated` answer calls like this one, which gave nothing but x."""
+        options = self._call_options(batch_first)
+        if answer.cached is None or not self._call_cache.is_expected(x, self._parameters, options):
+            return
+        if (cached := answer.cached(batch_first)) is not None:
+            self._call_cache.add(cached, x, options)
 
-    def _decides(self, batch_first: bool) -> tuple:
+    def _call_options(self, batch_first: bool) -> tuple:
         """What decides on how a call is run, beside x and the parameters."""
         return self.training, self._asked, self.dropout, self.weight_drop, batch_first
 

@@ -56,7 +56,7 @@ class _TorchLike(Stack):
             padded, lengths = pad_packed_sequence(input)
             output, final = self._call(padded, hx, lengths)
             return _packed(output, lengths, input), final
-        if hx is None and (answer := self._again(input, self.batch_first)):
+        if hx is None and (answer := self._repeated(input, self.batch_first)):
             return answer.output, self._handed(answer.states)
         weight = next(self.parameters(), None)
         single = isinstance(input, Tensor) and input.dim() == 2
