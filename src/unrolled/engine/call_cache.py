@@ -108,12 +108,15 @@ class CachedCall:
         return layers, derived, results
 
 
-def can_repeat(calls: Sequence[Call], tensors: Sequence[Tensor | None]) -> bool:
-    """Whether calls like these can be answered by a `CachedCall`: they are bound to what was given,
-    parameters and x, and to nothing that was made of it.
+def can_repeat(
+    calls: Sequence[Call], layers: Sequence[Bound], tensors: Sequence[Tensor | None]
+) -> bool:
+    """Whether calls like these can be answered by a `CachedCall`: the layers are bound to x and to
+    what else was given, and to nothing that was made of it.
     """
     call = calls[0]
     real, kept, answer = precision(call)
+    held = {id(value) for bound in layers for value in bound.held}
     return (
         call.lengths is None
         and not call.observe
@@ -121,14 +124,8 @@ def can_repeat(calls: Sequence[Call], tensors: Sequence[Tensor | None]) -> bool:
         and real is kept is answer
         and all(isinstance(one.states, Zeros) for one in calls)
         and tensors[0] is call.x
-        and call.x.dtype is real
-        and (call.x.stride(-1) == 1 or call.x.is_contiguous())
-        and all(v is None or _is_as_given(v, real) for v in tensors[1:])
+        and all(v is None or id(v) in held for v in tensors)
     )
-
-
-def _is_as_given(value: Tensor, real: torch.dtype) -> bool:
-    return type(value) is torch.nn.Parameter and value.dtype is real and value.is_contiguous()
 
 
 class _Parameters(NamedTuple):

@@ -234,7 +234,7 @@ def _cached(
     new: _NewCall, tensors: Sequence[Tensor | None], batch_first: bool
 ) -> CachedCall | None:
     """What answers calls like this one sooner, where there can be such."""
-    if not can_repeat(new.calls, tensors):
+    if not can_repeat(new.calls, new.layers, tensors):
         return None
     states = new.calls[0].traced.states
     return CachedCall(
