@@ -13,8 +13,12 @@ MATRIX_ROWS = 32  # of a tile where a machine multiplies matrices: `matrix.h`
 
 
 def most_rows(columns: int, registers: int) -> int:
-    """The rows of the largest tile whose accumulators, weights and operand fit the registers."""
-    return max(1, min(8, (registers - 1 - columns) // columns))
+    """The rows of the largest tile that fits the registers.
+
+    Its accumulators do, the fewer of its weights and operands at one k, and one of the others.
+    """
+    fit = (r for r in range(8, 1, -1) if r * columns + min(r, columns) + 1 <= registers)
+    return next(fit, 1)
 
 
 def table(layout: Layout) -> str:
@@ -44,7 +48,7 @@ def tiles(layouts: Iterable[tuple[Layout, int]], registers: int) -> str:
         text.append(_table(layout, shapes))
     largest = ", ".join(str(most_rows(c, registers)) for c in range(1, MOST + 1))
     text.append(f"static const int MOST_ROWS[{MOST + 1}] = {{0, {largest}}};")
-    wide = MOST if registers > 16 else MOST // 2  # with few registers, more rows instead
+    wide = MOST
     shapes = [
         (rows, n) for n in (1, 2, 4) if n <= wide for rows in range(1, most_rows(n, registers) + 1)
     ]
@@ -76,12 +80,21 @@ def _grid(rows: int, columns: int, text: str) -> str:
 
 
 def _k_step(rows: int, columns: range, weights: str, operand: str) -> str:
-    loads = " ".join(f"const v w{c} = ld({weights.format(c=n)});" for n, c in enumerate(columns))
-    lines = [loads]
-    for r in range(rows):
-        adds = " ".join(f"s{r}_{c} = dot_(x, w{c}, s{r}_{c});" for c in columns)
-        lines.append(f"{{ const v x = every(&{operand.format(r=r)}); {adds} }}")
-    return "\n      ".join(lines)
+    """The products of one k: the fewer of its weights and operands stay in registers, the others pass."""
+    load = "near_" if rows > 1 else "ld"
+    w = {c: f"const v w{c} = {load}({weights.format(c=n)});" for n, c in enumerate(columns)}
+    x = [f"const v x{r} = every(&{operand.format(r=r)});" for r in range(rows)]
+    if rows < len(columns):
+        passing = [
+            load + "".join(f" s{r}_{c} = dot_(x{r}, w{c}, s{r}_{c});" for r in range(rows))
+            for c, load in w.items()
+        ]
+        return "\n      ".join([" ".join(x), *(f"{{ {line} }}" for line in passing)])
+    passing = [
+        load + "".join(f" s{r}_{c} = dot_(x{r}, w{c}, s{r}_{c});" for c in columns)
+        for r, load in enumerate(x)
+    ]
+    return "\n      ".join([" ".join(w.values()), *(f"{{ {line} }}" for line in passing)])
 
 
 def _tile(layout: Layout, rows: int, n: int) -> str:
