@@ -127,11 +127,11 @@ static __attribute__((noinline)) void outer(long rows, long m, range k, const re
     for (long l = k.from / SIDE * SIDE; l < k.to; l += SIDE) {
       const real *x = a + l * V, *y = z + c * ldz + l * V;
       const long line = SIDE * sizeof(real);
-      add_square(rows, columns, x, x + BLOCK * V, line, y, ldz, line);
+      add_square(rows, columns, x, x + PANEL * V, line, y, ldz, line);
     }
     ACCUMULATORS(GIVE, rows, columns, PART_OF_SUM)
 #undef PART_OF_SUM
   }
   FENCE;
 }
-#define OUTER(rows, m, k, a, i, z, ldz, out) outer(rows, m, k, (a) + (i) * BLOCK, z, ldz, out)
+#define OUTER(rows, m, k, a, i, z, ldz, out) outer(rows, m, k, (a) + (i) * PANEL, z, ldz, out)

@@ -3,10 +3,10 @@
 static void sort_panel(real *to, const kept *a, long lda, long K, long size) {
   for (long k = 0; k < K; k += EACH, a += EACH * lda, to += V) for (long i = 0; i < size; i += V) {
     fetch(a + 12 * EACH * lda + i);
-    st(to + i * BLOCK, across(a + i, lda, k + 1 < K, size - i));
+    st(to + i * PANEL, across(a + i, lda, k + 1 < K, size - i));
   }
 #ifdef MATRIX /* which takes SIDE words at once: what is not there counts as 0 */
-  for (long k = words(K); k % SIDE; k++, to += V) for (long i = 0; i < size; i += V) st(to + i * BLOCK, all(0));
+  for (long k = words(K); k % SIDE; k++, to += V) for (long i = 0; i < size; i += V) st(to + i * PANEL, all(0));
 #endif
 }
 #ifdef MATRIX
@@ -20,7 +20,7 @@ static void sort_operand(real *to, const kept *a, long lda, long K, long size) {
         rows[l] = k + of < K ? across(a + of * lda + i, lda, k + of + 1 < K, size - i) : all(0);
       }
       turn(rows);
-      FOR(l, SIDE) st(to + i * BLOCK + l * V, rows[l]);
+      FOR(l, SIDE) st(to + i * PANEL + l * V, rows[l]);
     }
 }
 #else

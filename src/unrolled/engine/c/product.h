@@ -36,6 +36,8 @@ static inline long share(long left, long most) {
 }
 /* Sums over time go on in blocks of so many words along k: their part of dz stays in L1. */
 enum { BLOCK = 128 };
+/* Sorted vectors lie a line more apart, as else all of a row would share one set of the cache. */
+enum { PANEL = BLOCK + 64 / BYTES };
 static const real ZEROS[4 * V];
 typedef struct { long from, to; } range; /* of words along k */
 #ifndef MATRIX
@@ -92,6 +94,21 @@ static inline void turn(v *rows) {
       rows[i] = (v)_mm512_permutex2var_ps(a, low, b);
       rows[i + s] = (v)_mm512_permutex2var_ps(a, high, b);
     }
+  }
+#elif defined(__AVX__) && !defined(REAL64)
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) { /* squares of four */
+    const __m256 a = _mm256_unpacklo_ps((__m256)rows[i], (__m256)rows[i + 1]);
+    const __m256 b = _mm256_unpackhi_ps((__m256)rows[i], (__m256)rows[i + 1]);
+    const __m256 c = _mm256_unpacklo_ps((__m256)rows[i + 2], (__m256)rows[i + 3]);
+    const __m256 d = _mm256_unpackhi_ps((__m256)rows[i + 2], (__m256)rows[i + 3]);
+    rows[i] = (v)_mm256_shuffle_ps(a, c, 0x44), rows[i + 1] = (v)_mm256_shuffle_ps(a, c, 0xee);
+    rows[i + 2] = (v)_mm256_shuffle_ps(b, d, 0x44), rows[i + 3] = (v)_mm256_shuffle_ps(b, d, 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) { /* change places */
+    const __m256 a = (__m256)rows[i], b = (__m256)rows[i + 4];
+    rows[i] = (v)_mm256_permute2f128_ps(a, b, 0x20), rows[i + 4] = (v)_mm256_permute2f128_ps(a, b, 0x31);
   }
 #else
   FOR(i, V) FOR(l, i) {

@@ -217,7 +217,7 @@ static long summed_reals(const call *c) {
 /* Reals that a thread sorts at once: all operands, and a group where its words have two rows. */
 static long panel_reals(const call *c) {
   (void)c;
-  return ((EACH > 1 ? WIDE * V : 0) + SORTED) * BLOCK;
+  return ((EACH > 1 ? WIDE * V : 0) + SORTED) * PANEL;
 }
 
 /* Of K rows from k0 on, in words: those of an operand that are not a first state of zeros. */
@@ -234,7 +234,7 @@ static __attribute__((noinline)) void add_group(const call *c, long r, long q, l
   const long K = least(EACH * BLOCK, c->T * c->B - k0), W = words(K);
 #ifdef HALF
   const kept *const dz = c->dz + (k0 * SLOTS + runs[r].slot) * c->Hp + q * V;
-  const long ldz = BLOCK * V;
+  const long ldz = PANEL * V;
   const real *const z = left;
   FOR(i, m) sort_panel(left + i * ldz, dz + i * V, SLOTS * c->Hp, K, V);
 #else
@@ -250,7 +250,7 @@ static __attribute__((noinline)) void add_group(const call *c, long r, long q, l
   }
   for (long u = runs[r].first; u < runs[r].end; u++) {
     const real *a = right;
-    FOR(o, uses[u]) a += up(operands[o].size) * BLOCK;
+    FOR(o, uses[u]) a += up(operands[o].size) * PANEL;
     const long size = operands[uses[u]].size;
     const range k = held(c, operands[uses[u]].before, k0, K);
     for (long i = 0, rows; i < size; i += rows, out += rows * m * V) {
@@ -304,7 +304,7 @@ static void outers(const call *c, long me, long n) {
   }
   while (most > 1 && vectors < most * n) most /= 2;
   real *const right = c->sums + summed_reals(c) + me * panel_reals(c);
-  real *const left = right + (SORTED) * BLOCK;
+  real *const left = right + (SORTED) * PANEL;
   const long rows = c->T * c->B;
   long k0 = 0;
   do { /* without rows once, for zeros */
@@ -312,7 +312,7 @@ static void outers(const call *c, long me, long n) {
     FOR(o, OPERANDS_COUNT) {
       sort_operand(to, operands[o].a + k0 * operands[o].lda, operands[o].lda,
                  least(EACH * BLOCK, rows - k0), operands[o].size);
-      to += up(operands[o].size) * BLOCK;
+      to += up(operands[o].size) * PANEL;
     }
     const int last = k0 + EACH * BLOCK >= rows;
     real *sums = c->sums;

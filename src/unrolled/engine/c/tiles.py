@@ -136,7 +136,7 @@ _OUTER_CALL = """
 /* Rows of a sum that are summed at once: of one sorted vector. */
 static inline long outer_rows(long i, long size, long m) { return share(least(V - i % V, size - i), MOST_ROWS[m]); }
 #define OUTER(rows, m, k, a, i, z, ldz, out) \\
-  OUTERS[m][rows](k.to - k.from, (a) + (i) / V * V * BLOCK + (i) % V + k.from * V, (z) + k.from * V, ldz, out, (m) * V)
+  OUTERS[m][rows](k.to - k.from, (a) + (i) / V * V * PANEL + (i) % V + k.from * V, (z) + k.from * V, ldz, out, (m) * V)
 """
 
 
