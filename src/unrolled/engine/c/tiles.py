@@ -48,13 +48,10 @@ def tiles(layouts: Iterable[tuple[Layout, int]], registers: int) -> str:
         text.append(_table(layout, shapes))
     largest = ", ".join(str(most_rows(c, registers)) for c in range(1, MOST + 1))
     text.append(f"static const int MOST_ROWS[{MOST + 1}] = {{0, {largest}}};")
-    wide = MOST
-    shapes = [
-        (rows, n) for n in (1, 2, 4) if n <= wide for rows in range(1, most_rows(n, registers) + 1)
-    ]
+    shapes = [(rows, n) for n in (1, 2, 4) for rows in range(1, most_rows(n, registers) + 1)]
     text += [_OUTER_TYPE, *(_outer(*shape) for shape in shapes), _lookup("OUTERS", "outer", shapes)]
     text.append(_OUTER_CALL)
-    return "\n".join([*_either(most, text), f"enum {{ WIDE = {wide} }};"])
+    return "\n".join([*_either(most, text), f"enum {{ WIDE = {MOST} }};"])
 
 
 def _either(layouts: Iterable[Layout], kernels: list[str]) -> list[str]:
@@ -80,21 +77,17 @@ def _grid(rows: int, columns: int, text: str) -> str:
 
 
 def _k_step(rows: int, columns: range, weights: str, operand: str) -> str:
-    """The products of one k: the fewer of its weights and operands stay in registers, the others pass."""
+    """The products of one k: the fewer of its weights and operands stay, the others pass by them."""
     load = "near_" if rows > 1 else "ld"
-    w = {c: f"const v w{c} = {load}({weights.format(c=n)});" for n, c in enumerate(columns)}
+    w = [f"const v w{c} = {load}({weights.format(c=n)});" for n, c in enumerate(columns)]
     x = [f"const v x{r} = every(&{operand.format(r=r)});" for r in range(rows)]
+    sums = [[f"s{r}_{c} = dot_(x{r}, w{c}, s{r}_{c});" for c in columns] for r in range(rows)]
     if rows < len(columns):
-        passing = [
-            load + "".join(f" s{r}_{c} = dot_(x{r}, w{c}, s{r}_{c});" for r in range(rows))
-            for c, load in w.items()
-        ]
-        return "\n      ".join([" ".join(x), *(f"{{ {line} }}" for line in passing)])
-    passing = [
-        load + "".join(f" s{r}_{c} = dot_(x{r}, w{c}, s{r}_{c});" for c in columns)
-        for r, load in enumerate(x)
-    ]
-    return "\n      ".join([" ".join(w.values()), *(f"{{ {line} }}" for line in passing)])
+        stay, others, sums = x, w, [list(column) for column in zip(*sums, strict=True)]
+    else:
+        stay, others = w, x
+    passing = [f"{{ {' '.join([one, *its])} }}" for one, its in zip(others, sums, strict=True)]
+    return "\n      ".join([" ".join(stay), *passing])
 
 
 def _tile(layout: Layout, rows: int, n: int) -> str:
