@@ -23,7 +23,7 @@ static void say(const char *name, const real *p, long rows, long width, long wid
 }
 
 int main(void) {
-  const long T = 6, B = 7, K = 5, H = 19, Hp = up(H), Kp = up(K);
+  const long T = 20, B = 7, K = 5, H = 19, Hp = up(H), Kp = up(K);
   call at = {0}, *c = &at;
   c->T = T, c->B = c->G = B, c->K = c->ldx = K, c->H = c->P = H, c->Hp = c->Pp = Hp;
   c->threads = 1, c->want_dx = 1, c->ring_h = c->ring_c = T + 1;

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 FLAGS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
-IN_BFLOAT16 = [(6, 7, 5, 17, 2), (3, 34, 40, 33, 1)]
+IN_BFLOAT16 = [(6, 7, 5, 17, 2), (8, 34, 40, 33, 1)]
 LENGTHS = [6, 1, 3, 0, 2, 6, 5]
 
 

@@ -16,6 +16,7 @@ SHAPES = [
     (2, 0, 3, 5, 1),
     (5, 3, 2, 17, 2),
     (3, 13, 9, 33, 1),
+    (7, 22, 5, 9, 1),  # more rows than a sum over time takes at once
 ]
 PROJECTED = [n for n in names() if find(n).trace().projs]
 

@@ -33,7 +33,7 @@ def said(folder, path, flags, before, registers, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("machine", ["x86-64", "haswell", "arm"])
+@pytest.mark.parametrize("machine", ["x86-64", "sandybridge", "haswell", "arm"])
 def test_other_processors_agree(machine, dtype, tmp_path):
     here = compiler()
     expected = said(tmp_path, here.path, ["-march=native"], [], here.registers, dtype)
@@ -49,7 +49,10 @@ def test_other_processors_agree(machine, dtype, tmp_path):
     else:
         if platform.machine() not in ("x86_64", "AMD64"):
             pytest.skip("needs an x86 processor")
-        if machine == "haswell" and "AVX" not in torch.backends.cpu.get_cpu_capability():
+        if (
+            machine in ("sandybridge", "haswell")
+            and "AVX" not in torch.backends.cpu.get_cpu_capability()
+        ):
             pytest.skip("needs AVX2")
         path, flags, before, registers = here.path, [f"-march={machine}"], [], 16
     got = said(tmp_path, path, flags, before, registers, dtype)

@@ -97,7 +97,7 @@ static inline void turn(v *rows) {
   }
 #elif defined(__AVX__) && !defined(REAL64)
 #pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) { /* squares of four */
+  for (int i = 0; i < 8; i += 4) { /* squares of four, in each half of lanes */
     const __m256 a = _mm256_unpacklo_ps((__m256)rows[i], (__m256)rows[i + 1]);
     const __m256 b = _mm256_unpackhi_ps((__m256)rows[i], (__m256)rows[i + 1]);
     const __m256 c = _mm256_unpacklo_ps((__m256)rows[i + 2], (__m256)rows[i + 3]);
@@ -106,7 +106,7 @@ static inline void turn(v *rows) {
     rows[i + 2] = (v)_mm256_shuffle_ps(b, d, 0x44), rows[i + 3] = (v)_mm256_shuffle_ps(b, d, 0xee);
   }
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) { /* change places */
+  for (int i = 0; i < 4; i++) { /* the halves that lie in each other's rows */
     const __m256 a = (__m256)rows[i], b = (__m256)rows[i + 4];
     rows[i] = (v)_mm256_permute2f128_ps(a, b, 0x20), rows[i + 4] = (v)_mm256_permute2f128_ps(a, b, 0x31);
   }

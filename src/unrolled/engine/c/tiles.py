@@ -15,7 +15,7 @@ MATRIX_ROWS = 32  # of a tile where a machine multiplies matrices: `matrix.h`
 def most_rows(columns: int, registers: int) -> int:
     """The rows of the largest tile that fits the registers.
 
-    Its accumulators do, the fewer of its weights and operands at one k, and one of the others.
+    They hold its accumulators, the fewer of its weights and operands at one k, and one of the others.
     """
     fit = (r for r in range(8, 1, -1) if r * columns + min(r, columns) + 1 <= registers)
     return next(fit, 1)
@@ -77,15 +77,13 @@ def _grid(rows: int, columns: int, text: str) -> str:
 
 
 def _k_step(rows: int, columns: range, weights: str, operand: str) -> str:
-    """The products of one k: the fewer of its weights and operands stay, the others pass by them."""
-    load = "near_" if rows > 1 else "ld"
+    """The products of one k: the fewer of its weights and operands stay, the others pass by."""
+    load = "near_" if rows > 1 else "ld"  # what is used once may come from memory
     w = [f"const v w{c} = {load}({weights.format(c=n)});" for n, c in enumerate(columns)]
     x = [f"const v x{r} = every(&{operand.format(r=r)});" for r in range(rows)]
-    sums = [[f"s{r}_{c} = dot_(x{r}, w{c}, s{r}_{c});" for c in columns] for r in range(rows)]
-    if rows < len(columns):
-        stay, others, sums = x, w, [list(column) for column in zip(*sums, strict=True)]
-    else:
-        stay, others = w, x
+    by_row = [[f"s{r}_{c} = dot_(x{r}, w{c}, s{r}_{c});" for c in columns] for r in range(rows)]
+    by_column = [list(sums) for sums in zip(*by_row, strict=True)]
+    stay, others, sums = (x, w, by_column) if rows < len(columns) else (w, x, by_row)
     passing = [f"{{ {' '.join([one, *its])} }}" for one, its in zip(others, sums, strict=True)]
     return "\n      ".join([" ".join(stay), *passing])
 
