@@ -73,12 +73,10 @@ def test_weights_of_a_tile_are_loaded_once(machine, tmp_path):
     source, _ = emitted(find("lstm").trace(), (), dtype=torch.float32, registers=registers)
     (tmp_path / "cell.c").write_text(source, "utf-8")
     words = [*FLAGS, f"-march={machine}", "-S", "-o", "-", str(tmp_path / "cell.c")]
-    said = subprocess.run(
-        [compiler().path, *words], check=True, capture_output=True, text=True
-    ).stdout
+    answer = subprocess.run([compiler().path, *words], check=True, capture_output=True, text=True)
     rows = most_rows(4, registers)
     for name, products in {f"tile_04_{rows}_1": rows * 4, "outer_2_4": 8, "tile_01_2_4": 8}.items():
-        body = said.split(f"\n{name}:", 1)[1].split(f".size\t{name}", 1)[0]
+        body = answer.stdout.split(f"\n{name}:", 1)[1].split(f".size\t{name}", 1)[0]
         lines = [line.split("#")[0] for line in body.splitlines()]
         multiplied = [line for line in lines if "vfmadd" in line]
         assert len(multiplied) == products

@@ -15,7 +15,8 @@ MATRIX_ROWS = 32  # of a tile where a machine multiplies matrices: `matrix.h`
 def most_rows(columns: int, registers: int) -> int:
     """The rows of the largest tile that fits the registers.
 
-    They hold its accumulators, the fewer of its weights and operands at one k, and one of the others.
+    They hold its accumulators, the fewer of its weights and operands at one k, and one of the
+    others.
     """
     fit = (r for r in range(8, 1, -1) if r * columns + min(r, columns) + 1 <= registers)
     return next(fit, 1)
