@@ -1,7 +1,7 @@
-"""First states that nobody gives are zeros of which the compiled cell makes no tensors and which it
-does not multiply.
+"""First states that nobody gives are known: the compiled cell makes no tensors of them, and does
+not multiply those that are zeros.
 
-The yardstick is the same zeros, given: not a bit may differ while U is finite, nor may it matter
+The yardstick is the same states, given: not a bit may differ while U is finite, nor may it matter
 how the input lies.
 """
 
@@ -15,12 +15,24 @@ from torch import nn
 from held import compiled_with, poison
 from near import assert_same_bits
 from unrolled import Recurrent
+from unrolled.cells import Cell, sigmoid, tanh
 from unrolled.engine.bound import Bound
-from unrolled.engine.call import Zeros
+from unrolled.engine.call import Initial
 from unrolled.inspect.running import trace
 from unrolled.layers import LSTM
 
-CELLS = ("lstm", "gru", "ran", "gru-first", "lstmp", "layernorm-lstm", "scrn", "qrnn", "lem")
+CELLS = (
+    "lstm",
+    "gru",
+    "ran",
+    "gru-first",
+    "lstmp",
+    "layernorm-lstm",
+    "scrn",
+    "qrnn",
+    "lem",
+    "slstm",
+)
 LENGTHS = [6, 1, 3, 0, 2, 6, 5]
 
 
@@ -55,13 +67,32 @@ def same(got, expected):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("both_ways", [False, True])
 @pytest.mark.parametrize("name", CELLS)
-def test_zeros_that_nobody_gives_have_the_bits_of_zeros_given(name, both_ways, dtype):
+def test_states_that_nobody_gives_have_the_bits_of_the_same_given(name, both_ways, dtype):
     layer = layer_of(name, dtype, bidirectional=both_ways)
     for steps, lengths in ((1, None), (6, None), (6, LENGTHS)):
         x = torch.randn(7, steps, 5, dtype=dtype)
-        zeros = layer.initial_states(7, x)
-        assert not any(v.any() for v in zeros.values())
-        same(derived(layer, x, None, lengths), derived(layer, x, zeros, lengths))
+        given = layer.initial_states(7, x)
+        assert all(v.eq(layer.cell.init.get(s, 0)).all() for s, v in given.items())
+        same(derived(layer, x, None, lengths), derived(layer, x, given, lengths))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_product_of_states_that_are_not_zeros_is_not_left_out(dtype):
+    class Begun(Cell):
+        gates, states, init = "f z", "h c", {"h": 0.75, "c": -2.5}
+
+        def step(self, x, u, h, c):
+            f = sigmoid(x.f + u.f(h))
+            c = f * c + (1 - f) * tanh(x.z + u.z(c))
+            return dict(h=tanh(c), c=c)
+
+    torch.manual_seed(0)
+    layer = Recurrent(Begun, 5, 17, 2, backend="c").to(dtype)
+    for steps in (1, 6):
+        x = torch.randn(7, steps, 5, dtype=dtype)
+        given = layer.initial_states(7, x)
+        assert (given["h"] == 0.75).all()
+        same(derived(layer, x), derived(layer, x, given))
 
 
 def test_more_rows_than_are_summed_at_once():
@@ -78,7 +109,7 @@ def test_nobody_makes_them(monkeypatch):
     def made(self, name):
         raise AssertionError(f"first states {name!r} were made")
 
-    monkeypatch.setattr(Zeros, "__getitem__", made)
+    monkeypatch.setattr(Initial, "__getitem__", made)
     same(derived(layer, x), expected)
 
 

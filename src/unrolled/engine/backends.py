@@ -147,9 +147,9 @@ def run_all(backend: str, calls: Sequence[Call]) -> tuple[Answer, str]:
     ), name
 
 
-def run_cached(cached: CachedCall, x: torch.Tensor) -> tuple[Answer, str]:
-    """Run a call that is like the cached one; returns what `run_all` does."""
-    return compiled.run_cached(cached, x), cached.backend
+def run_cached(cached: CachedCall, given: Sequence[torch.Tensor]) -> tuple[Answer, str]:
+    """Run a call that is like the cached one, and gives as much; returns what `run_all` does."""
+    return compiled.run_cached(cached, given), cached.backend
 
 
 def said() -> tuple[str, ...]:

@@ -5,6 +5,7 @@ a pointer into a piece none.
 """
 
 import ctypes
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -30,12 +31,13 @@ ALONE = 1 << 19
 GROUPS, GROUP_ROWS = 24, 2
 FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
 MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tensors of `flat`
+STATES = 6  # where first states begin among them
 
 
 class Sizes(NamedTuple):
     """What of a call its form depends on; for names see the C struct, and `bind`.
 
-    `loose`: C copies the rows of x. `blank`: first states are zeros that nobody gave.
+    `loose`: C copies the rows of x. `blank`: nobody gave first states.
     """
 
     steps: int
@@ -160,9 +162,9 @@ class Bound:
         self.set("x", below.output)
         self.struct.ldx = below.of_output[1]
 
-    def start(self, name: str, at: int, value: Tensor) -> None:
-        """Let a state begin with this value: (B, width), in place `at` of its sequence."""
-        for rows in (self.sequences[name][at], *(r[0] for r in self._ring(name))):
+    def start(self, name: str, value: Tensor) -> None:
+        """Let a state of a stream go on from this value: (B, width)."""
+        for rows in (self.sequences[name][0], *(r[0] for r in self._ring(name))):
             width, full = self.widths[name]
             if full != width:
                 rows.zero_()
@@ -217,7 +219,7 @@ def bind(
         steps, batch, features = below.struct.T, below.struct.B, below.of_output[0]
         loose = False
     units, projected = sizes(traced, call, tensors)
-    firsts = tensors[6 : 6 + len(traced.states)]
+    firsts = tensors[STATES : STATES + len(traced.states)]
     blank = all(v is None for v in firsts)
     threads = _threads(steps * batch * units)
     split = _shares_units(traced, found, batch, units, projected, threads)
@@ -255,7 +257,7 @@ def bind(
         if kept != real:
             bound.rings[name] = room.tensor(f"r_{name}")
         if first is not None:
-            bound.start(name, steps if call.reverse and form.whole[name] else 0, first)
+            bound.set(f"i_{name}", _ready(first, real))
     for name, letter in layout["observed"].items():
         buffer = POOL.take(steps, batch, full[letter == "P"], dtype=kept)
         if lengths is not None:
@@ -270,6 +272,14 @@ def rebind(bound: Bound, traced, kept: list[Tensor]) -> None:
     names = [*(f"s_{name}" for name in traced.states), "save", "statistics"]
     for name, value in zip(names, kept, strict=True):
         bound.set(name, value.contiguous())
+
+
+def without_firsts(
+    tensors: Sequence[Tensor | None], layers: int, states: int
+) -> list[Tensor | None]:
+    """The tensors of some layers, `None` in place of first states: C has copied these."""
+    each, places = len(tensors) // layers, range(STATES, STATES + states)
+    return [None if n % each in places else v for n, v in enumerate(tensors)]
 
 
 def sizes(traced, call: Call, tensors) -> tuple[int, int]:
@@ -311,7 +321,7 @@ def _threads(work: int) -> int:
 
 def _bind_small(bound, traced, tensors, widths, full) -> None:
     """Weights, norms, masks and noises; padded where the machine's vectors need it."""
-    rest = list(tensors[6 + len(traced.states) :])
+    rest = list(tensors[STATES + len(traced.states) :])
     for name in traced.weights:
         bound.set(f"raw_{name}", rest.pop(0).contiguous())
     for name in traced.norms:

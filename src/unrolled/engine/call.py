@@ -41,23 +41,26 @@ class Params:
     noises: Mapping[str, "Tensor"] = field(default_factory=dict)
 
 
-class Zeros(Mapping[str, "Tensor"]):
-    """First states of zeros, which nobody gave: made where somebody reads them.
+class Initial(Mapping[str, "Tensor"]):
+    """First states that nobody gave, those that the cell says: made where somebody reads them.
 
-    A backend that knows them makes no tensors of them and does not multiply them.
+    A backend that knows them makes no tensors of them and does not multiply zeros.
 
     Args:
         like: of this dtype, on this device.
         shapes: name → shape.
+        values: name → what all of it is.
     """
 
-    def __init__(self, like: "Tensor", shapes: Mapping[str, tuple[int, ...]]):
+    def __init__(
+        self, like: "Tensor", shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, float]
+    ):
         # What is kept of a call must not keep the graph below it.
         self._like = like.detach() if like.requires_grad else like
-        self._shapes = shapes
+        self._shapes, self._values = shapes, values
 
     def __getitem__(self, name: str) -> "Tensor":
-        return self._like.new_zeros(self._shapes[name])
+        return self._like.new_full(self._shapes[name], self._values[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
@@ -65,9 +68,10 @@ class Zeros(Mapping[str, "Tensor"]):
     def __len__(self) -> int:
         return len(self._shapes)
 
-    def row(self) -> "Zeros":
+    def row(self) -> "Initial":
         """Those of one layer and direction, where there is a row for each."""
-        return Zeros(self._like, {name: shape[1:] for name, shape in self._shapes.items()})
+        shapes = {name: shape[1:] for name, shape in self._shapes.items()}
+        return Initial(self._like, shapes, self._values)
 
 
 @dataclass
@@ -77,7 +81,7 @@ class Call:
     Args:
         traced: the cell, options of the layer included.
         x: (T, B, K).
-        states: name → (B, H or P), all of them; `Zeros` where the layer starts by itself.
+        states: name → (B, H or P), all of them; `Initial` where the layer starts by itself.
         params: the effective parameters.
         lengths: (B) of int64 on the CPU, or `None` where all are T.
         reverse: whether to run from each sequence's last valid step to its first.

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from . import forks
-from .bound import Bound
-from .call import Call, Zeros
+from .bound import STATES, Bound, without_firsts
+from .call import Call
 from .gradients import Ran
 from .native import Kernel
 from .precision import is_autocast, precision
@@ -33,10 +33,11 @@ class CachedCall:
 
     Args:
         found: the compiled cell.
-        layers: the layers as they were bound once.
+        layers: the layers as they were bound once, first states given or not.
         keep: for each, whether a backward pass follows.
         derived: the same layers for who derives them, `None` where nobody does.
-        tensors: of all layers, as `sequence.flat` says; x, the first, is not held.
+        tensors: of all layers, as `sequence.flat` says; neither x, the first, nor first states are
+            held.
         states: their names.
         batch_first: whether x, the output and their gradients are (B, T, width), not (T, B, width).
     """
@@ -55,7 +56,8 @@ class CachedCall:
         batch_first: bool,
     ):
         self.found, self.keep, self.states, self.batch_first = found, keep, states, batch_first
-        self.tensors = [None, *tensors[1:]]
+        self.firsts = 0 if layers[0].struct.blank else len(states)
+        self.tensors = [None, *without_firsts(tensors, len(layers), len(states))[1:]]
         self._layers = [bound.alike() for bound in layers]
         self._derived = [ran and ran[1:] for ran in derived]
         self._input = "source" if layers[0].struct.source else "x"
@@ -85,10 +87,12 @@ class CachedCall:
         Results: the output, (B, T, width) or (T, B, width), and the last states, (L, B, width).
 
         Args:
-            tensors: x, (B, T, I) or (T, B, I), and those that are known.
+            tensors: x, (B, T, I) or (T, B, I), those that are known, and first states where the
+                call gives them, each (L, B, width).
             wants: known.
         """
-        (x, *_), found = tensors, self.found
+        x, found = tensors[0], self.found
+        firsts = [v for v in tensors[len(self.tensors) :] if v is not None]
         layers = [bound.alike() for bound in self._layers]
         memory = POOL.piece(self._bytes // found.real.itemsize, found.real)
         rows = POOL.piece(self._rows, found.real)
@@ -99,6 +103,12 @@ class CachedCall:
             for name, place in places:
                 setattr(struct, name, base + place)
         layers[0].set(self._input, x)
+        for name, first in zip(self.states[: self.firsts], firsts, strict=True):
+            layers[0].held.append(first)
+            place = first.data_ptr()
+            for bound in layers:
+                setattr(bound.struct, f"i_{name}", place)
+                place += first.nbytes // len(layers)
         layers[-1].set(f"s_{self._first}", rows)
         results = [rows.as_strided(*self._output), *finals(layers, found.real, stacked=True)]
         derived = [
@@ -106,6 +116,10 @@ class CachedCall:
             for bound, rest in zip(layers, self._derived, strict=True)
         ]
         return layers, derived, results
+
+    def read(self, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """Those that a backward pass reads where they lie."""
+        return tensors[: len(self.tensors)]
 
 
 def can_repeat(
@@ -117,13 +131,19 @@ def can_repeat(
     call = calls[0]
     real, kept, answer = precision(call)
     held = {id(value) for bound in layers for value in bound.held}
+    each = len(tensors) // len(calls)
+    firsts = [
+        first is None or first is one.states[name]
+        for k, one in enumerate(calls)
+        for name, first in zip(one.traced.states, tensors[k * each + STATES :], strict=False)
+    ]
     return (
         call.lengths is None
         and not call.observe
         and call.watch is None
         and real is kept is answer
-        and all(isinstance(one.states, Zeros) for one in calls)
         and tensors[0] is call.x
+        and all(firsts)
         and all(v is None or id(v) in held for v in tensors)
     )
 
@@ -169,20 +189,18 @@ class CallCache:
         return CallCache, ()
 
     def find(
-        self, x: Any, parameters: Mapping[str, Any], options: tuple[Any, ...]
+        self, given: Sequence[Any], parameters: Mapping[str, Any], options: tuple[Any, ...]
     ) -> CachedCall | None:
         """What answers this call; `None` where nothing does, or somebody looks on.
 
         Args:
-            x: whatever the layer was given.
+            given: whatever the layer was given: x, and first states in their order.
             parameters: the layer's.
             options: what else decides on how it is run.
         """
         if (
             torch.compiler.is_compiling()
-            or type(x) is not Tensor
-            or not x.is_cpu
-            or x.is_neg()
+            or any(type(v) is not Tensor or not v.is_cpu or v.is_neg() for v in given)
             or torch._C._len_torch_dispatch_stack()
             or torch._C._are_functorch_transforms_active()
             or torch._C._get_tracing_state() is not None
@@ -191,14 +209,23 @@ class CallCache:
             or is_autocast("cpu")
         ):
             return None
-        call = self._calls.get(_key(x, options))
+        call = self._calls.get(_key(given, options))
         if call is None or self._parameters.are(list(parameters.values())):
             return call
         self._calls.clear()  # they would keep the old parameters
         return None
 
-    def is_expected(self, x: Tensor, parameters: Mapping[str, Any], options: tuple) -> bool:
-        """Whether a call like this one, which was not found, came before; it is noted if not."""
+    def is_expected(
+        self, given: Sequence[Tensor], parameters: Mapping[str, Any], options: tuple
+    ) -> bool:
+        """Whether a call like this one, which was not found, came before; it is noted if not.
+
+        Never of what `find` does not take, nor of first states whose layers lie apart.
+        """
+        if not all(type(v) is Tensor for v in given):
+            return False
+        if not all(map(Tensor.is_contiguous, given[1:])):
+            return False
         now = list(parameters.values())
         if not self._parameters.are(now):
             self._calls.clear()
@@ -206,7 +233,7 @@ class CallCache:
             self._parameters = _Parameters.of([] if lent else now)
             if lent:  # for a call
                 return False
-        key = _key(x, options)
+        key = _key(given, options)
         if key in self._calls:
             return True
         if len(self._calls) >= MOST_CALLS:
@@ -214,13 +241,14 @@ class CallCache:
         self._calls[key] = None
         return False
 
-    def add(self, call: CachedCall, x: Tensor, options: tuple) -> None:
+    def add(self, call: CachedCall, given: Sequence[Tensor], options: tuple) -> None:
         """Remember an expected call, where its tensors are nothing but the layer's parameters."""
         owned = {*map(id, self._parameters.given)}
         if all(v is None or id(v) in owned for v in call.tensors):
-            self._calls[_key(x, options)] = call
+            self._calls[_key(given, options)] = call
 
 
-def _key(x: Tensor, options: tuple[Any, ...]) -> Any:
+def _key(given: Sequence[Tensor], options: tuple[Any, ...]) -> Any:
     threads = torch.get_num_threads() if forks.many_threads() else 1
-    return x.shape, x.stride(), x.dtype, x.requires_grad, torch.is_grad_enabled(), threads, options
+    looks = [(v.shape, v.stride(), v.dtype, v.requires_grad) for v in given]
+    return *looks, torch.is_grad_enabled(), threads, options

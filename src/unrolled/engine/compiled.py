@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..errors import BackendError
-from .bound import MATRICES, Bound
-from .call import Answer, Call, Zeros
+from .bound import MATRICES, Bound, without_firsts
+from .call import Answer, Call, Initial
 from .call_cache import CachedCall, can_repeat
 from .gradients import Ran, gradients, second_derivative_error
 from .native import Kernel, kernel, loaded
@@ -111,14 +111,21 @@ def run_joined(calls: Sequence[Call]) -> Answer:
     return answer
 
 
-def run_cached(cached: CachedCall, x: Tensor) -> Answer:
-    """What `run_joined` gives, of a call like the one that is cached; x and the output as there."""
+def run_cached(cached: CachedCall, given: Sequence[Tensor]) -> Answer:
+    """What `run_joined` gives, of a call like the one that is cached.
+
+    Args:
+        cached: that call.
+        given: x, as the output (B, T, width) or (T, B, width), and first states where that call
+            gave them, each (L, B, width).
+    """
+    x, *firsts = given
     if cached.keep[-1]:
         # What `Function.apply` does before it is for functorch, which does not come here.
         apply = super(torch.autograd.Function, _Run).apply
-        output, *finals = apply(cached, x, *cached.tensors[1:])
+        output, *finals = apply(cached, x, *cached.tensors[1:], *firsts)
     else:
-        layers, _, (output, *finals) = cached.bind([x])
+        layers, _, (output, *finals) = cached.bind([x, *cached.tensors[1:], *firsts])
         over_time(cached.found, layers, cached.keep)
     return Answer(output, dict(zip(cached.states, finals, strict=True)), {})
 
@@ -136,7 +143,7 @@ def _answer(calls: Sequence[Call]) -> Answer:
         x = x.masked_fill((times >= lengths).unsqueeze(-1), 0)
     tensors: list[Tensor | None] = []
     for one in calls:
-        blank = isinstance(one.states, Zeros) and not is_traced
+        blank = isinstance(one.states, Initial) and not is_traced
         states = [None if blank else one.states[s] for s in traced.states]
         tensors += [
             v if v is None or n in MATRICES or v.dtype is real else v.to(real)
@@ -196,7 +203,7 @@ class _NewCall:
         lengths: (B), or `None`.
     """
 
-    batch_first = False
+    batch_first, firsts = False, 0
 
     def __init__(self, found: Kernel, calls: Sequence[Call], lengths: Tensor | None):
         self.found, self.calls, self.lengths = found, calls, lengths
@@ -229,6 +236,10 @@ class _NewCall:
             self.derived.append(ran if self.keep[k] else None)
         return self.layers, self.derived, results(self.layers[-1], finals)
 
+    def read(self, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """Those that a backward pass reads where they lie."""
+        return without_firsts(tensors, len(self.calls), len(self.calls[0].traced.states))
+
 
 def _cached(
     new: _NewCall, tensors: Sequence[Tensor | None], batch_first: bool
@@ -253,10 +264,12 @@ class _Run(torch.autograd.Function):
             seen: tuple[Tensor | None, ...] = made[0], tensors[0]
             if how.batch_first:  # as of a new call: a checkpoint compares what it computes again
                 seen = tuple([v if v is None else v.transpose(0, 1) for v in seen])
-            ctx.save_for_backward(*seen, *tensors[1:])
-            ctx.given = [v for v in tensors if v is not None]
+            read = how.read(tensors)
+            ctx.save_for_backward(*seen, *read[1:])
+            ctx.given = [v for v in read if v is not None]
             ctx.pointers = list(map(Tensor.data_ptr, ctx.given))
-            ctx.watch, ctx.layers, ctx.batch_first = how.watch, derived, how.batch_first
+            ctx.watch, ctx.layers = how.watch, derived
+            ctx.how = {"batch_first": how.batch_first, "firsts": how.firsts}
         over_time(how.found, layers, how.keep)
         return tuple(made)
 
@@ -271,9 +284,9 @@ class _Run(torch.autograd.Function):
                 fix="Derive first, then assign `.data` or move the layer.",
             )
         if not torch.is_grad_enabled():
-            return None, *gradients(ctx.layers, grads, ctx.watch, batch_first=ctx.batch_first)
+            return None, *gradients(ctx.layers, grads, ctx.watch, **ctx.how)
         with torch.no_grad():
-            found = None, *gradients(ctx.layers, grads, ctx.watch, batch_first=ctx.batch_first)
+            found = None, *gradients(ctx.layers, grads, ctx.watch, **ctx.how)
         return _Once.apply(torch.empty(0, device="cpu", requires_grad=True), *found)
 
 

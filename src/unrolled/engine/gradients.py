@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import BackendError
-from .bound import Bound
+from .bound import STATES, Bound
 from .native import Kernel
 from .room import POOL, Places, Room, Shapes
 from .sequence import grad_order
@@ -178,8 +178,13 @@ class Pass:
 
         return {s: one(k, widths[s][0]) for s, k in found.layout["told"].items()}
 
-    def finish(self) -> None:
-        """What PyTorch does once C has run, until `result` has all gradients."""
+    def finish(self, *, copy_firsts: bool) -> None:
+        """What PyTorch does once C has run, until `result` has all gradients.
+
+        Args:
+            copy_firsts: whether those of first states are tensors of their own; else they lie in
+                `results`.
+        """
         bound, found, traced, wants, shapes = self.ran
         layout, struct, derived = found.layout, bound.struct, self.ran.derived()
         room, units, result = self._results, struct.H, self.result
@@ -191,7 +196,8 @@ class Pass:
                         value[own : own + units] += value[block * units : (block + 1) * units]
         for n, s in enumerate(traced.states, derived.states):
             if wants[n]:
-                result[n] = room.tensor(f"a_{s}")[0, :, : bound.widths[s][0]].clone()
+                value = room.tensor(f"a_{s}")[0, :, : bound.widths[s][0]]
+                result[n] = value.clone() if copy_firsts else value
         for n, name in enumerate(traced.weights, derived.weights):
             if name in layout["by_weight"]:
                 result[n] = room.tensor(f"dw_{name}")[:, :units].sum(0)
@@ -210,6 +216,7 @@ def gradients(
     watch: Callable[[dict[str, Tensor]], None] | None = None,
     *,
     batch_first: bool = False,
+    firsts: int = 0,
 ) -> list[Tensor | None]:
     """Run the backward passes of layers on top of each other.
 
@@ -219,9 +226,11 @@ def gradients(
             several layers (L, B, width).
         watch: told what `Pass.told` says; for one layer alone.
         batch_first: whether what arrives at the output is (B, T, width), and the input's is to be.
+        firsts: how many first states were given for all layers at once, (L, B, width).
 
     Returns:
-        The gradients of all layers' tensors, in their order; nobody else holds them.
+        The gradients of all layers' tensors, in their order, and behind them those of such first
+        states; nobody else holds them.
     """
     above = [(n, ran) for n, ran in enumerate(layers) if ran is not None][::-1]
     needs = [ran.derived() for _, ran in above]
@@ -240,17 +249,24 @@ def gradients(
     for of_layer in passes.values():  # without a pause: C finds in the caches what C left there
         of_layer.run()
     for of_layer in passes.values():
-        of_layer.finish()
+        of_layer.finish(copy_firsts=not firsts)
     if watch is not None:
         watch(passes[0].told())
     nothing: list[Tensor | None] = [None] * len(above[0][1].shapes)
     found: list[Tensor | None] = []
+    stacked: list[Tensor | None] = []
+    for place in range(STATES, STATES + firsts):
+        results = [passes[n].result for n in sorted(passes)]
+        rows = [value for result in results if (value := result[place]) is not None]
+        stacked.append(torch.stack(rows) if rows else None)
+        for result in results:
+            result[place] = None
     for n in range(len(layers)):
         result = passes[n].result if n in passes else nothing
         found += result if n == 0 else [None, *result[1:]]  # dx of an upper layer has gone down
     if batch_first and found[0] is not None:
         found[0] = found[0].transpose(0, 1)
-    return found
+    return found + stacked
 
 
 def _rows(struct) -> int:

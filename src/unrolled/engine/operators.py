@@ -53,7 +53,7 @@ class _Work:
             self.tensors[place] = value
         # A backward pass is bound anew, and only the forward pass copies rows that lie apart.
         self.tensors[0] = given[0].resolve_neg().contiguous()
-        states: Any = dict(zip(self.traced.states, self.tensors[6:], strict=False))
+        states: Any = dict(zip(self.traced.states, self.tensors[binding.STATES :], strict=False))
         self.x, self.kept = given[0], kept
         self.call = Call(self.traced, self.x, states, Params(), lengths, reverse)
         self.observed = tuple(observed.split())

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .bound import Bound, bind
+from .bound import STATES, Bound, bind
 from .call import Call, Params
 from .native import Kernel
 
@@ -19,7 +19,7 @@ def flat(
 ) -> list[Tensor | None]:
     """All tensors of a call, in the order in which a call is handed on.
 
-    States are `None` where they are zeros that nobody gave.
+    States are `None` where nobody gave them.
     """
     projs = torch.cat(list(params.projs.values())) if params.projs else None
     norms = [part for name in traced.norms for part in params.norms[name]]
@@ -111,9 +111,9 @@ def count(traced) -> int:
 
 def grad_order(traced) -> dict[str, Any]:
     """Where each group of tensors begins in what `_Run` takes."""
-    first = 6 + len(traced.states)
+    first = STATES + len(traced.states)
     return {
-        "states": 6,
+        "states": STATES,
         "weights": first,
         "norms": first + len(traced.weights),
         "end": first + len(traced.weights) + 2 * len(traced.norms),

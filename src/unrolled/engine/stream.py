@@ -41,6 +41,8 @@ class BoundStream:
             tensors = [v if v is None else v.to(self._found.real) for v in tensors]
             with torch.no_grad():
                 bound = bind(self._found, self.traced, call, None, tensors, keep=False)
+                for name, value in zip(self.traced.states, states, strict=True):
+                    bound.start(name, value)
             self._layers.append(bound)
         first = self.traced.states[0]
         for before, after in zip(self._layers, self._layers[1:], strict=False):
@@ -96,4 +98,4 @@ class BoundStream:
         with torch.no_grad():
             for name, value in state.items():
                 for bound, layer in zip(self._layers, value, strict=True):
-                    bound.start(name, 0, layer)
+                    bound.start(name, layer)

@@ -214,7 +214,7 @@ def _norm(traced, sizes, name, named, x_bias, u_bias):
 
 def _structured(traced: Traced, sizes: Sizes, u: Tensor) -> Tensor:
     kinds = traced.structure.get("u", "").split()
-    if not kinds:
+    if not kinds or (kinds == ["blocks"] and traced.heads == 1):
         return u
     blocks = list(u.split(sizes.units))
     if "blocks" in kinds and traced.heads > 1:

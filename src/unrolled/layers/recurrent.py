@@ -108,11 +108,10 @@ class Recurrent(Stack):
             ShapeError: x, state, lengths or observe do not fit.
             BackendError: the backend asked for cannot run this.
         """
-        is_alone = state is None and lengths is None and not observe
-        if is_alone and (answer := self._repeated(x, self.batch_first)):
+        given = None if lengths is not None or observe else self._given(x, state)
+        if given and (answer := self._repeated(given, self.batch_first)):
             return answer.output, answer.states
         dims = "B, T, I" if self.batch_first else "T, B, I"
-        given = x
         checked_input(x, self.input_size, dims, self.like)
         x = x.transpose(0, 1) if self.batch_first else x
         steps, batch = x.shape[:2]
@@ -133,13 +132,21 @@ class Recurrent(Stack):
                 )
         states = self._first_states(state, batch, x)
         answer = self.run(x, states, checked_lengths(lengths, steps, batch), observe)
-        if is_alone:
+        if given:
             self._remember(answer, given, self.batch_first)
         output, final, seen = answer.output, answer.states, answer.observed
         if self.batch_first:
             output = output.transpose(0, 1)
             seen = {k: v.transpose(1, 2) for k, v in seen.items()}
         return (output, final, seen) if observe else (output, final)
+
+    def _given(self, x: Any, state: Any) -> list[Any] | None:
+        """What a call gives that may repeat another: x, and all states or none."""
+        if state is None:
+            return [x]
+        if type(state) is not dict or state.keys() != self._widths.keys():
+            return None
+        return [x, *(state[s] for s in self._widths)]
 
     def step(self, x: Tensor, state: Mapping[str, Tensor] | None = None) -> tuple[Tensor, States]:
         """One step of all layers: x (B, I) to output (B, H) and state, for one direction.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..engine import backends
-from ..engine.call import Answer, Call, Zeros
+from ..engine.call import Answer, Call, Initial
 from ..engine.call_cache import CallCache
 from ..engine.options import with_options
 from ..engine.reference import turned
@@ -119,8 +119,8 @@ class Stack(nn.Module):
         self._known_sizes: list[Sizes] = []
         self._known_sizes = [self._sizes(layer) for layer in range(num_layers)]
         self._widths = {s: self._sizes(0).width(traced.widths[s]) for s in traced.states}
-        zeros = not any(traced.init.values())  # where nobody gives a state, nor is it learnt
-        self._from_zeros = zeros and not self._learned and traced.window == 1
+        # Where nobody gives a state, the cell alone says it.
+        self._has_initial = not self._learned and traced.window == 1
         for layer in range(num_layers):
             for direction in range(self.directions):
                 self._add(layer, direction, {"device": device, "dtype": dtype})
@@ -204,9 +204,10 @@ class Stack(nn.Module):
         self, given: Mapping[str, Tensor] | None, batch: int, like: Tensor
     ) -> Mapping[str, Tensor]:
         """What a call starts from, checked, where not all states are given as the cell says."""
-        if given is None and self._from_zeros and not torch.compiler.is_compiling():
+        if given is None and self._has_initial and not torch.compiler.is_compiling():
             rows = self.num_layers * self.directions
-            return Zeros(like, {s: (rows, batch, width) for s, width in self._widths.items()})
+            shapes = {s: (rows, batch, width) for s, width in self._widths.items()}
+            return Initial(like, shapes, self.cell.init)
         return checked_states(given, self.initial_states(batch, like))
 
     def initial_states(self, batch: int, like: Tensor) -> States:
@@ -275,25 +276,34 @@ class Stack(nn.Module):
             {name: torch.stack(v) for name, v in recorded.items()},
         )
 
-    def _repeated(self, x: Any, batch_first: bool) -> Answer | None:
-        """The answer to a call that gives nothing but x, where it repeats an earlier one."""
+    def _repeated(self, given: Sequence[Any], batch_first: bool) -> Answer | None:
+        """The answer to a call that repeats an earlier one.
+
+        Args:
+            given: all that the call gives: x, and all first states in their order or none.
+            batch_first: whether x is (B, T, I).
+        """
         if self._recorder is not None:
             return None
         options = self._call_options(batch_first)
-        cached = self._call_cache.find(x, self._parameters, options)
+        cached = self._call_cache.find(given, self._parameters, options)
         if cached is None:
             return None
-        answer, ran = backends.run_cached(cached, x)
+        answer, ran = backends.run_cached(cached, given)
         self._says(ran)
         return answer
 
-    def _remember(self, answer: Answer, x: Tensor, batch_first: bool) -> None:
-        """Have `_repeated` answer calls like this one, which gave nothing but x."""
-        options = self._call_options(batch_first)
-        if answer.cached is None or not self._call_cache.is_expected(x, self._parameters, options):
+    def _remember(self, answer: Answer, given: Sequence[Tensor], batch_first: bool) -> None:
+        """Have `_repeated` answer calls like this one."""
+        known, options = self._call_cache, self._call_options(batch_first)
+        if (
+            answer.cached is None
+            or (len(given) == 1 and not self._has_initial)
+            or not known.is_expected(given, self._parameters, options)
+        ):
             return
         if (cached := answer.cached(batch_first)) is not None:
-            self._call_cache.add(cached, x, options)
+            known.add(cached, given, options)
 
     def _call_options(self, batch_first: bool) -> tuple:
         """What decides on how a call is run, beside x and the parameters."""
@@ -376,7 +386,7 @@ class Stack(nn.Module):
 
 def _of_row(states: Mapping[str, Tensor], row: int) -> Mapping[str, Tensor]:
     """The states of one layer and direction."""
-    return states.row() if isinstance(states, Zeros) else {s: v[row] for s, v in states.items()}
+    return states.row() if isinstance(states, Initial) else {s: v[row] for s, v in states.items()}
 
 
 def _windows(x: Tensor, before: Tensor, size: int, lengths: Tensor | None):

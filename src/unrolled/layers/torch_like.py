@@ -4,7 +4,7 @@ A `state_dict` moves across in both directions, and one seed gives both the same
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -56,7 +56,8 @@ class _TorchLike(Stack):
             padded, lengths = pad_packed_sequence(input)
             output, final = self._call(padded, hx, lengths)
             return _packed(output, lengths, input), final
-        if hx is None and (answer := self._repeated(input, self.batch_first)):
+        given = self._given(input, hx)
+        if given and (answer := self._repeated(given, self.batch_first)):
             return answer.output, self._handed(answer.states)
         weight = next(self.parameters(), None)
         single = isinstance(input, Tensor) and input.dim() == 2
@@ -66,11 +67,20 @@ class _TorchLike(Stack):
             output, final = self._call(input.unsqueeze(1), _add_batch(hx), None)
             return output.squeeze(1), _drop_batch(final)
         if self.batch_first:
-            output, final = self._call(input.transpose(0, 1), hx, None, input)
+            output, final = self._call(input.transpose(0, 1), hx, None, given)
             return output.transpose(0, 1), final
-        return self._call(input, hx, None, input)
+        return self._call(input, hx, None, given)
 
-    def _call(self, x: Tensor, hx, lengths, whole: Tensor | None = None) -> tuple[Tensor, Any]:
+    def _given(self, x: Tensor, hx: Any) -> list[Any] | None:
+        """What a call gives that may repeat another: x, and all states or none."""
+        if hx is None:
+            return [x]
+        states = hx if isinstance(hx, tuple) else (hx,)
+        return [x, *states] if len(states) == len(self.cell.states) else None
+
+    def _call(
+        self, x: Tensor, hx, lengths, whole: Sequence[Any] | None = None
+    ) -> tuple[Tensor, Any]:
         steps, batch = x.shape[:2]
         if steps == 0:
             raise ShapeError("the input", expected="at least one step", got="T=0")
@@ -86,7 +96,7 @@ class _TorchLike(Stack):
             raise ShapeError("hx", expected=f"({', '.join(names)})", got=got)
         states = self._first_states(given or None, batch, x)
         answer = self.run(x, states, checked_lengths(lengths, steps, batch), ())
-        if hx is None and whole is not None:
+        if whole is not None:
             self._remember(answer, whole, self.batch_first)
         return answer.output, self._handed(answer.states)
 

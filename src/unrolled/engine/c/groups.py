@@ -20,7 +20,7 @@ class Part:
         source: the matrix; blocks: which block of its rows each column (or, backward, the term)
             takes.
         back: whether the matrix is transposed: U^T d.
-        state: whether the operand is a state before the step.
+        zeros: whether the operand is a state before the step that starts from zeros.
     """
 
     first: int
@@ -32,7 +32,7 @@ class Part:
     blocks: tuple[int, ...]
     back: bool = False
     jump: str = "V"
-    state: bool = False
+    zeros: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,14 @@ class Group:
 
     @property
     def sizes(self) -> list[str]:
-        """How many k of each part are multiplied: none of first states of zeros, whatever U holds.
+        """How many k of each part are multiplied: none of first states of zeros that nobody gave,
+        whatever U holds.
 
         Those alone that come last, behind which no other part looks for its weights.
         """
         sizes = [part.size for part in self.parts]
         for n in range(len(sizes))[::-1]:
-            if not self.parts[n].state:
+            if not self.parts[n].zeros:
                 break
             sizes[n] = f"at->blank ? 0 : {sizes[n]}"
         return sizes
@@ -147,9 +148,9 @@ class Products:
         size = f"c->{traced.operand_width}" if op == "u" else "c->H"
         source = "u_weight" if op == "u" else "proj_weight"
         blocks = tuple(order.index(name) for name in names)
-        before = spelling.nodes[operand].op == "state"
+        zeros = spelling.starts_from_zeros(operand)
         place = (columns[0] - first, len(columns), base, stride, size, source, blocks)
-        return Part(*place, jump=jump, state=before)
+        return Part(*place, jump=jump, zeros=zeros)
 
     def _back_parts(self, first: int, end: int) -> list[Part]:
         traced, spelling = self.spelling.plan.traced, self.spelling

@@ -135,7 +135,7 @@ class _Writer:
         names += [f"{kind}_{s}" for kind in ("s", "a") for s in traced.states]
         if self.plan.half:  # what is carried from step to step, with all its bits
             names += [f"r_{s}" for s in traced.states]
-        names += [f"{kind}_{s}" for kind in ("f", "e") for s in traced.states]
+        names += [f"{kind}_{s}" for kind in ("i", "f", "e") for s in traced.states]
         names += [f"raw_{name}" for name in traced.weights]
         names += [f"dw_{name}" for name in derived.by_weight]
         for name in traced.norms:

@@ -118,6 +118,11 @@ class Spelling:
             return self.derivative(k)
         return ""
 
+    def starts_from_zeros(self, k: int) -> bool:
+        """Whether a node is a state before the step that starts from zeros where nobody gives it."""
+        node = self.nodes[k]
+        return node.op == "state" and self.plan.traced.init[str(node.attr)] == 0
+
     def saving(self, k: int) -> str:
         """Where a node is saved for the backward pass."""
         return self.slot("at->save", len(self.saved), self.saved[k])

@@ -3,7 +3,7 @@ and after each step, the last ones, which are handed out, and what comes back to
 """
 
 from ..plan import Plan
-from .spelling import Spelling
+from .spelling import Spelling, number
 
 LAST_ROWS = """\
 /* Units q0 V to q1 V of some rows, each of `width` reals, from rows that are padded. */
@@ -25,27 +25,43 @@ def _place(state: str, whole: str, ring: str) -> str:
 def begin(plan: Plan, spelling: Spelling) -> str:
     """What every call does first."""
     lines = []
-    for s in plan.traced.states:
+    for s, letter in plan.traced.widths.items():
         rows = spelling.width(s)
-        places = [(f"c->s_{s}", "kept", f"{_place(s, 'c->reverse ? c->T : 0', '0')} * c->B")]
-        if plan.half:
-            places.append((f"c->r_{s}", "real", "0"))
-        lines += [
-            f"memset({base} + ({first} + b0) * {rows}, 0, (b1 - b0) * {rows} * sizeof({kind}));"
-            for base, kind, first in places
-        ]
-    zeros = "\n    ".join(lines)
+        place = f"c->s_{s} + {_place(s, 'c->reverse ? c->T : 0', '0')} * c->B * {rows}"
+        exact = f"c->r_{s}" if plan.half else "NULL"
+        value = number(plan.traced.init[s])
+        lines.append(
+            f"if (c->i_{s} || c->blank)\n"
+            f"    first_rows({place}, {exact}, {rows}, c->i_{s}, {value}, c->{letter}, b0, b1);"
+        )
+    starts = "\n  ".join(lines)
     return f"""
+/* A first state: rows of `width` reals, or one value in all where nobody gave it (`from`), to rows
+   that are padded; with all their bits to `exact` too, where that is another place. */
+static inline void first_rows(kept *to, real *exact, long padded, const real *from, v value, long width,
+                              long b0, long b1) {{
+  for (long row = b0; row < b1; row++)
+    for (long j = 0; j < padded; j += V) {{
+      const long n = least(width - j, V);
+      v x = from && n == V ? ld(from + row * width + j) : value;
+      if (n < V) {{
+        real some[V] = {{0}};
+        for (long l = 0; l < n; l++) some[l] = from ? from[row * width + j + l] : value[l];
+        x = ld((const real *)some);
+      }}
+      st(to + row * padded + j, x);
+      if (exact) st(exact + row * padded + j, x);
+    }}
+}}
+
 /* What me of n does before the first step: rows of x from where they lie (`source`), and first
-   states of zeros (`blank`). */
+   states, those that were given or, where none was (`blank`), what the cell starts from. */
 static void begin(const call *c, long me, long n) {{
   if (c->source)
     for (long k = c->T * c->B * me / n; k < c->T * c->B * (me + 1) / n; k++)
       memcpy(c->x + k * c->ldx, c->source + k / c->B * c->source_t + k % c->B * c->source_b, c->K * sizeof(kept));
   const long b0 = c->B * me / n, b1 = c->B * (me + 1) / n;
-  if (c->blank && b0 < b1) {{
-    {zeros}
-  }}
+  {starts}
 }}
 """
 

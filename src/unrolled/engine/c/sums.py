@@ -79,7 +79,7 @@ class Sums:
     def _operands(self) -> list[tuple[str, str, str, str]]:
         """What dz is multiplied with, over the whole sequence.
 
-        Base, distance of rows, size, and whether it is a state before each step.
+        Base, distance of rows, size, and whether it is a state that starts from zeros.
         """
         traced, derived = self.plan.traced, self.plan.derived
         found = [("c->x", "c->ldx", "c->K", "0")] if derived.by_x else []
@@ -151,8 +151,8 @@ class Sums:
             s = str(node.attr) if node.op == "state" else spelling.made[k][0]
             width = spelling.width(s)
             shifted = "c->reverse ? 1 : 0" if node.op == "state" else "c->reverse ? 0 : 1"
-            before = str(int(node.op == "state"))
-            return f"c->s_{s} + ({shifted}) * c->B * {width}", width, f"c->{letter}", before
+            zeros = str(int(spelling.starts_from_zeros(k)))
+            return f"c->s_{s} + ({shifted}) * c->B * {width}", width, f"c->{letter}", zeros
         count, n = len(spelling.saved), spelling.saved[k]
         return f"c->save + {n} * c->Hp", f"{count} * c->Hp", f"c->{letter}", "0"
 
@@ -203,7 +203,7 @@ _OUTERS = """
    most WIDE; threads share the vectors. A group's sums lie with units side by side, an operand's
    values below each other, until they are complete: then they are turned. */
 #define TABLES \\
-  const struct { const kept *a; long lda, size, before; } operands[] = {OPERANDS}; \\
+  const struct { const kept *a; long lda, size, zeros; } operands[] = {OPERANDS}; \\
   const struct { long slot, count, units, first, end, out; } runs[] = {RUNS}; \\
   const long uses[] = {USES}; /* of each run, from first to end: numbers of operands */ \\
   real *const outs[] = {OUTS}; /* of each run from out on: of each slot, of each use */ \\
@@ -220,9 +220,9 @@ static long panel_reals(const call *c) {
   return ((EACH > 1 ? WIDE * V : 0) + SORTED) * PANEL;
 }
 
-/* Of K rows from k0 on, in words: those of an operand that are not a first state of zeros. */
-static range held(const call *c, long before, long k0, long K) {
-  if (!before || !c->blank) return (range){0, words(K)};
+/* Of K rows from k0 on, in words: those of an operand that are no first state of zeros which nobody gave. */
+static range held(const call *c, long zeros, long k0, long K) {
+  if (!zeros || !c->blank) return (range){0, words(K)};
   const long first = c->reverse ? 0 : c->B - k0, end = (c->reverse ? c->T - 1 : c->T) * c->B - k0;
   return (range){least(first > 0 ? first : 0, K) / EACH, words(least(end > 0 ? end : 0, K))};
 }
@@ -252,7 +252,7 @@ static __attribute__((noinline)) void add_group(const call *c, long r, long q, l
     const real *a = right;
     FOR(o, uses[u]) a += up(operands[o].size) * PANEL;
     const long size = operands[uses[u]].size;
-    const range k = held(c, operands[uses[u]].before, k0, K);
+    const range k = held(c, operands[uses[u]].zeros, k0, K);
     for (long i = 0, rows; i < size; i += rows, out += rows * m * V) {
       rows = outer_rows(i, size, m);
       if (!k0) memset(out, 0, rows * m * V * sizeof(real));
