@@ -46,8 +46,9 @@ def assert_near_in_bfloat16(expected, got, most=MOST):
         if not want.numel():
             continue
         lost, want = finite(have) - finite(want), finite(want)
-        # One number, or what is exactly 0 (a norm over one unit), may be a sum of large ones.
-        least = 1.0 if want.numel() == 1 or not want.any() else 1e-30
+        # One number, or what is 0 but for float64's roundings (of a norm over one unit), may be a
+        # sum of large ones.
+        least = 1.0 if want.numel() == 1 or float(want.abs().max()) < 1e-12 else 1e-30
         for size, of_all in ((lost.abs().max(), want.abs().max()), (lost.norm(), want.norm())):
             roundings = float(size) / max(least, float(of_all)) / ROUNDING
             assert roundings <= most, f"{name}: {roundings:.1f} roundings away"
@@ -87,14 +88,9 @@ def test_cells_of_every_kind(name):
 def test_every_cell(name):
     hold_everything(name)
     for shape in [(1, 1, 1, 1), (3, 2, 0, 7), (2, 0, 3, 5), (20, 9, 16, 32), (3, 13, 9, 33)]:
-        if shape[-1] > 1 or not find(name).trace().norms:
-            hold(of(name, shape[-1]), *shape)
+        hold(of(name, shape[-1]), *shape)
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, reason="statistics are of values that the backward pass has rounded"
-)
 def test_a_norm_over_one_unit():
     hold(find("layernorm-lstm"), 1, 1, 1, 1)
 

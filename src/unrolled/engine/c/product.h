@@ -163,7 +163,6 @@ static void spread(real *dst, const real *src, long n) {
   FOR(j, N) dst[j] = src && j < n ? src[j] : 0;
 }
 
-/* Mean and 1 / deviation of a row. */
 static v masked(v x, long n) {
   v y = all(0);
   FOR(l, least(V, n)) y[l] = x[l];
@@ -174,18 +173,26 @@ static real total(v x) {
   FOR(l, V) sum += x[l];
   return sum;
 }
-static void statistics(const real *x, long n, real *out) {
-  v sum = all(0), squares = all(0);
-  for (long j = 0; j < n; j += V) sum += n - j < V ? masked(ld(x + j), n - j) : ld(x + j);
-  real mean = total(sum) / n;
-  for (long j = 0; j < n; j += V) {
-    v d = ld(x + j) - mean;
-    if (n - j < V) d = masked(d, n - j);
-    squares = fma_(d, d, squares);
+/* Mean and 1 / deviation of a row. */
+#define STATISTICS(name, type) \
+  static void name(const type *x, long n, real *out) { \
+    v sum = all(0), squares = all(0); \
+    for (long j = 0; j < n; j += V) sum += n - j < V ? masked(ld(x + j), n - j) : ld(x + j); \
+    real mean = total(sum) / n; \
+    for (long j = 0; j < n; j += V) { \
+      v d = ld(x + j) - mean; \
+      if (n - j < V) d = masked(d, n - j); \
+      squares = fma_(d, d, squares); \
+    } \
+    out[0] = mean; \
+    out[1] = 1 / (real)sqrt((double)(total(squares) / n + (real)1e-5)); \
   }
-  out[0] = mean;
-  out[1] = 1 / (real)sqrt((double)(total(squares) / n + (real)1e-5));
-}
+STATISTICS(statistics, real)
+#ifdef HALF
+STATISTICS(statistics_kept, kept)
+#define statistics(x, n, out) \
+  _Generic((x), kept *: statistics_kept, const kept *: statistics_kept, default: statistics)(x, n, out)
+#endif
 /* The two means that the derivative of a normalisation needs. */
 #define BACK_STATISTICS(name, type) \
   static void name(const real *d, const real *gain, const type *x, const real *taken, long n, real *out) { \

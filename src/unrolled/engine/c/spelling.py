@@ -118,6 +118,13 @@ class Spelling:
             return self.derivative(k)
         return ""
 
+    def normed(self, norm: str) -> str:
+        """Where what is normalised lies: as the backward pass will find it, rounded or not, or their
+        difference, which the deviation of few units divides, would be taken for a derivative.
+        """
+        k = self.norm_operand[norm]
+        return self.place(k, backward=True) or self.place(k, backward=False)
+
     def starts_from_zeros(self, k: int) -> bool:
         """Whether a node is a state before the step that starts from zeros where nobody gives it."""
         node = self.nodes[k]
@@ -182,9 +189,8 @@ class Spelling:
         if node.op == "grad":
             return self._arriving(name, k)
         if node.op == "norm":
-            return (
-                f"{self.seen(name, operands[0])} * ld(p->gain_{name} + j) + ld(p->shift_{name} + j)"
-            )
+            seen = self.seen(name, f"ld({self.normed(name)})")
+            return f"{seen} * ld(p->gain_{name} + j) + ld(p->shift_{name} + j)"
         if node.op == "norm_back":
             operand = self.value(self.norm_operand[name], computed, backward=True)
             means = (

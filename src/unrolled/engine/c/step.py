@@ -171,7 +171,8 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
     def _read_later(self) -> set[int]:
         """What is read where it is saved in the same step, so that it is written always."""
         multiplied, read = reads(self.spelling.plan.forward, self.spelling.nodes)
-        return multiplied if self.spelling.half else multiplied | read
+        normed = {*self.spelling.norm_operand.values()}
+        return multiplied | (normed if self.spelling.half else read)
 
     def _skipped(self) -> str:
         spelling, plan, lines = self.spelling, self.spelling.plan, []
@@ -299,7 +300,7 @@ static inline __attribute__((always_inline)) void {self.name}(
         for k, operand in self.phase.norms.items():
             name = str(spelling.nodes[k].attr)
             if not self.backward:
-                where = spelling.place(operand, backward=False).replace(" + j", "")
+                where = spelling.normed(name).replace(" + j", "")
                 lines.append(
                     f"for (long row = b0; row < b1; row++) statistics({where}, {self.units}, {spelling.taken(name)});"
                 )
