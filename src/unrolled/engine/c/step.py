@@ -62,8 +62,9 @@ class PhaseWriter:
         unused = ", (void)keep" if keep else ""
         return f"""
 static inline __attribute__((always_inline)) void {self.name}_rows(
-    const call *c, const packed *p, const step *at, long b, long rows, long q, long n, const v *acc{keep}) {{
-  (void)p, (void)acc{unused};
+    const call *c, const packed *p, const step *at, long b, long rows, long q, long n, long next,
+    long beyond, const v *acc{keep}) {{
+  (void)p, (void)next, (void)beyond, (void)acc{unused};
   FOR(r, rows) {{
     const long row = b + r;
     if (c->lengths && at->t >= c->lengths[row]) {{ /* padding: states pass through */
@@ -115,8 +116,10 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
     def _ahead(self, fetches: list[str]) -> list[str]:
         if not fetches:
             return []
-        later = "rows" if self.columns else f"{AHEAD}"
-        return [f"{{ const long row = b + r + {later};", *(f"  {f}" for f in fetches), "}"]
+        where = f"row = b + r + {AHEAD}"
+        if self.columns:  # of the next tile: below this one, or the first of the next units
+            where = "row = next + r, j = (q + i) * V + beyond"
+        return [f"{{ const long {where};", *(f"  {f}" for f in fetches), "}"]
 
     def _said(self, column: Column) -> str:
         node = self.spelling.nodes[column.product] if column.product >= 0 else None
@@ -217,7 +220,8 @@ static inline __attribute__((always_inline)) void {self.name}_rows(
     for (long b = b0; b < b1;) {{
       const long rows = {advance};
       {tile}
-      {self.name}_rows(c, p, at, b, rows, q, n, acc{passed});
+      const int below = b + rows < b1;
+      {self.name}_rows(c, p, at, b, rows, q, n, below ? b + rows : b0, below ? 0 : n * V, acc{passed});
       b += rows;
     }}
     q += n;
