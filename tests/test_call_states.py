@@ -142,6 +142,14 @@ def test_states_that_lie_otherwise_take_the_long_way(times):
     assert times() == 0
 
 
+def test_memory_that_is_read_with_its_sign_turned_is_read_so():
+    layer, x = layer_of(), torch.randn(6, 7, 5)
+    for _ in range(4):
+        state = first(layer, wants=False)
+        expected = layer(x, {s: -v for s, v in state.items()})[0]
+        assert_same_bits(layer(x, {s: torch._neg_view(v) for s, v in state.items()})[0], expected)
+
+
 def test_a_state_given_twice_gets_both_gradients(times):
     layer, x = layer_of(), torch.randn(6, 7, 5)
     for _ in range(4):

@@ -346,7 +346,7 @@ def _input(x: Tensor, *, pairs: bool) -> tuple[Tensor, bool]:
 def _ready(value: Tensor, dtype: torch.dtype) -> Tensor:
     if value.dtype is not dtype:
         value = value.to(dtype)
-    return value.contiguous()
+    return value.contiguous().resolve_neg()  # or C would read the sign that memory holds
 
 
 def _pad(value: Tensor, full: int) -> Tensor:
