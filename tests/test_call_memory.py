@@ -157,6 +157,21 @@ def test_another_number_of_threads_is_another_call(times):
             assert_same_bits(a, b)
 
 
+@pytest.mark.parametrize("name", ["layernorm-lstm", "antisymmetric"])
+def test_what_cannot_repeat_is_tried_once(name, monkeypatch):
+    made, begin = [], CachedCall.__init__
+    monkeypatch.setattr(CachedCall, "__init__", lambda *a, **k: made.append(1) or begin(*a, **k))
+    layer = layer_of(name)
+    for _ in range(5):
+        every(layer, torch.randn(6, 7, 5))
+    assert len(made) <= 1
+    layer = layer_of("lstm")
+    for _ in range(3):
+        repeated(layer, torch.randn(6, 7, 5), dx=False)
+        layer.weight_hh_l0.data = layer.weight_hh_l0.data.clone()  # it is tried anew then
+    assert len(made) >= 3
+
+
 def test_the_backend_that_ran_is_said(monkeypatch):
     layer, x = Recurrent("lstm", 5, 17, backend="auto"), torch.randn(6, 7, 5)
     layer(x), layer(x), layer(x)

@@ -9,7 +9,7 @@ sizes, where the weights lie and where each buffer lies in a call's memory are l
 import math
 from collections.abc import Mapping, Sequence
 from operator import attrgetter, is_
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -182,7 +182,8 @@ class CallCache:
     """
 
     def __init__(self) -> None:
-        self._calls: dict[Any, CachedCall | None] = {}
+        # None: came once; False: nothing answers it sooner.
+        self._calls: dict[Any, CachedCall | Literal[False] | None] = {}
         self._parameters = _Parameters([], [], [], [])
 
     def __reduce__(self):
@@ -209,7 +210,7 @@ class CallCache:
             or is_autocast("cpu")
         ):
             return None
-        call = self._calls.get(_key(given, options))
+        call = self._calls.get(_key(given, options)) or None
         if call is None or self._parameters.are(list(parameters.values())):
             return call
         self._calls.clear()  # they would keep the old parameters
@@ -218,7 +219,7 @@ class CallCache:
     def is_expected(
         self, given: Sequence[Tensor], parameters: Mapping[str, Any], options: tuple
     ) -> bool:
-        """Whether a call like this one, which was not found, came before; it is noted if not.
+        """Whether a call like this one, which was not found, came once before; it is noted if not.
 
         Never of what `find` does not take, nor of first states whose layers lie apart.
         """
@@ -235,17 +236,18 @@ class CallCache:
                 return False
         key = _key(given, options)
         if key in self._calls:
-            return True
+            return self._calls[key] is None
         if len(self._calls) >= MOST_CALLS:
             self._calls.pop(next(iter(self._calls)), None)
         self._calls[key] = None
         return False
 
-    def add(self, call: CachedCall, given: Sequence[Tensor], options: tuple) -> None:
-        """Remember an expected call, where its tensors are nothing but the layer's parameters."""
+    def add(self, call: CachedCall | None, given: Sequence[Tensor], options: tuple) -> None:
+        """Remember an expected call, where there is one and its tensors are nothing but the layer's
+        parameters, or that nothing answers it sooner."""
         owned = {*map(id, self._parameters.given)}
-        if all(v is None or id(v) in owned for v in call.tensors):
-            self._calls[_key(given, options)] = call
+        known = call is not None and all(v is None or id(v) in owned for v in call.tensors)
+        self._calls[_key(given, options)] = call if known else False
 
 
 def _key(given: Sequence[Tensor], options: tuple[Any, ...]) -> Any:

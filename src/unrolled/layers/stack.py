@@ -302,8 +302,7 @@ class Stack(nn.Module):
             or not known.is_expected(given, self._parameters, options)
         ):
             return
-        if (cached := answer.cached(batch_first)) is not None:
-            known.add(cached, given, options)
+        known.add(answer.cached(batch_first), given, options)
 
     def _call_options(self, batch_first: bool) -> tuple:
         """What decides on how a call is run, beside x and the parameters."""
