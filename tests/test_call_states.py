@@ -150,6 +150,33 @@ def test_memory_that_is_read_with_its_sign_turned_is_read_so():
         assert_same_bits(layer(x, {s: torch._neg_view(v) for s, v in state.items()})[0], expected)
 
 
+def test_zeros_without_memory_are_zeros():
+    layer, x = layer_of(), torch.randn(6, 7, 5)
+    zeros, none = (
+        {s: make((2, 6, 17)) for s in "hc"} for make in (torch.zeros, torch._efficientzerotensor)
+    )
+    for _ in range(4):
+        poison()
+        assert_same_bits(layer(x, none)[0], layer(x, zeros)[0])
+        assert_same_bits(layer(torch._efficientzerotensor(6, 7, 5))[0], layer(0 * x)[0])
+
+
+@pytest.mark.parametrize("units", [16, 17])
+def test_gradients_whose_sign_memory_holds_turned_arrive(units):
+    layer, x = Recurrent("lstm", 5, units, 2, backend="c"), torch.randn(6, 7, 5)
+    turned = (torch._neg_view, torch.neg)
+    for _ in range(4):
+        for n in range(3):
+            output, final = layer(x)
+            result = [output, *final.values()][n]
+            ones = torch.ones_like(result)
+            got, expected = (
+                torch.autograd.grad(result, layer.weight_ih_l0, one(ones), retain_graph=True)[0]
+                for one in turned
+            )
+            assert_same_bits(got, expected)
+
+
 def test_a_state_given_twice_gets_both_gradients(times):
     layer, x = layer_of(), torch.randn(6, 7, 5)
     for _ in range(4):

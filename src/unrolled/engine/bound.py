@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from . import forks
 from .call import Call
 from .native import Kernel
-from .room import POOL, Places, Room, Shapes
+from .room import POOL, Places, Room, Shapes, lying
 
 if TYPE_CHECKING:
     from .gradients import Derived
@@ -323,11 +323,11 @@ def _bind_small(bound, traced, tensors, widths, full) -> None:
     """Weights, norms, masks and noises; padded where the machine's vectors need it."""
     rest = list(tensors[STATES + len(traced.states) :])
     for name in traced.weights:
-        bound.set(f"raw_{name}", rest.pop(0).contiguous())
+        bound.set(f"raw_{name}", lying(rest.pop(0)))
     for name in traced.norms:
         for part in ("gain", "shift"):
             value = rest.pop(0)
-            bound.set(f"raw_{part}_{name}", None if value is None else value.contiguous())
+            bound.set(f"raw_{part}_{name}", None if value is None else lying(value))
     for name in traced.masks:
         bound.set(f"m_{name}", _pad(rest.pop(0), full[name[0] == "P"]))
     for name in traced.noises:
@@ -346,7 +346,7 @@ def _input(x: Tensor, *, pairs: bool) -> tuple[Tensor, bool]:
 def _ready(value: Tensor, dtype: torch.dtype) -> Tensor:
     if value.dtype is not dtype:
         value = value.to(dtype)
-    return value.contiguous().resolve_neg()  # or C would read the sign that memory holds
+    return lying(value)
 
 
 def _pad(value: Tensor, full: int) -> Tensor:

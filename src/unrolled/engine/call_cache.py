@@ -201,7 +201,10 @@ class CallCache:
         """
         if (
             torch.compiler.is_compiling()
-            or any(type(v) is not Tensor or not v.is_cpu or v.is_neg() for v in given)
+            or any(
+                type(v) is not Tensor or not v.is_cpu or v.is_neg() or v._is_zerotensor()
+                for v in given
+            )
             or torch._C._len_torch_dispatch_stack()
             or torch._C._are_functorch_transforms_active()
             or torch._C._get_tracing_state() is not None

@@ -15,6 +15,7 @@ from .gradients import Ran, gradients, second_derivative_error
 from .native import Kernel, kernel, loaded
 from .plan import GRADIENT
 from .precision import given, precision
+from .room import lying
 from .sequence import bind_all, flat, over_time, results
 from .traced import Traced
 
@@ -136,8 +137,8 @@ def _answer(calls: Sequence[Call]) -> Answer:
     real, kept, answer = precision(call)
     observed = _observed(call)
     is_traced = _is_traced(x)
-    if not is_traced and x.is_neg():  # memory that is read with its sign turned
-        x = x.resolve_neg()
+    if not is_traced and (x.is_neg() or x._is_zerotensor()):
+        x = lying(x)
     if lengths is not None:
         times = torch.arange(x.shape[0], device="cpu").unsqueeze(1)
         x = x.masked_fill((times >= lengths).unsqueeze(-1), 0)

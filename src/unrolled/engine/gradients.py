@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ..errors import BackendError
 from .bound import STATES, Bound
 from .native import Kernel
-from .room import POOL, Places, Room, Shapes
+from .room import POOL, Places, Room, Shapes, lying
 from .sequence import grad_order
 from .traced import Traced
 
@@ -112,20 +112,20 @@ class Pass:
         self._held: list[Tensor] = []
         layout, count, derived = found.layout, len(traced.states), ran.derived()
         d_output = self._arriving(grads[0], bound.of_output[1])
-        if d_output.stride(-1) != 1:
-            d_output = d_output.contiguous()
+        if d_output.stride(-1) != 1 or d_output.is_neg() or d_output._is_zerotensor():
+            d_output = lying(d_output)
         by_step, by_row = (1, 0) if batch_first and grads[0] is not None else (0, 1)
         struct.ldt, struct.ldb = d_output.stride(by_step), d_output.stride(by_row)
         self._bind("d_output", d_output)
         for name, d in zip(traced.states, grads[1:], strict=False):
             if d is not None:
-                self._bind(f"e_{name}", d.to(found.real).contiguous())
+                self._bind(f"e_{name}", lying(d.to(found.real)))
         for (name, letter), d in zip(layout["observed"].items(), grads[1 + count :], strict=True):
             if d is None:
                 setattr(struct, f"q_{name}", None)
             else:
                 full = struct.Pp if letter == "P" else struct.Hp
-                self._bind(f"q_{name}", self._arriving(d, full).contiguous())
+                self._bind(f"q_{name}", lying(self._arriving(d, full)))
         struct.S = _rows(struct)
         results.point(struct)
         scratch.point(struct)

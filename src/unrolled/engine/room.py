@@ -12,6 +12,15 @@ LINE = 64  # bytes of a cache line, where each buffer begins
 Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
+def lying(value: Tensor) -> Tensor:
+    """A tensor whose memory, read as it lies, is its values, in one piece.
+
+    PyTorch has views whose sign is turned where they are read, and zeros that have no memory.
+    """
+    value = value.contiguous()
+    return value.clone() if value.is_neg() or value._is_zerotensor() else value
+
+
 class Places:
     """Where buffers lie in a piece of memory.
 
