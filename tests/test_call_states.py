@@ -107,6 +107,15 @@ def test_the_drop_ins_repeat_from_states_too(kind, times):
         assert times() == max(0, n - 1)
 
 
+@pytest.mark.parametrize("kind", [GRU, RNN])
+def test_a_tuple_of_one_state_is_refused_however_often_its_like_came(kind):
+    layer, x, h = kind(5, 17, backend="c"), torch.randn(7, 6, 5), torch.randn(1, 6, 17)
+    for _ in range(4):
+        layer(x, h)
+        with pytest.raises(ShapeError, match="state 'h'"):
+            layer(x, (h,))
+
+
 def test_windows_of_a_text_go_on_from_each_other(times):
     """Truncated back-propagation: states are handed on, cut off, and changed in between."""
     layer, other = layer_of(), layer_of()

@@ -75,8 +75,10 @@ class _TorchLike(Stack):
         """What a call gives that may repeat another: x, and all states or none."""
         if hx is None:
             return [x]
-        states = hx if isinstance(hx, tuple) else (hx,)
-        return [x, *states] if len(states) == len(self.cell.states) else None
+        if len(self.cell.states) == 1:
+            return None if isinstance(hx, tuple) else [x, hx]
+        fits = isinstance(hx, tuple) and len(hx) == len(self.cell.states)
+        return [x, *hx] if fits else None
 
     def _call(
         self, x: Tensor, hx, lengths, whole: Sequence[Any] | None = None
