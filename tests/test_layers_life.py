@@ -13,6 +13,7 @@ from near import assert_near, assert_same_bits
 from unrolled.cells import Cell, find, names, sigmoid, tanh
 from unrolled.engine import bound, gradients, room
 from unrolled.engine.pool import Pool
+from unrolled.errors import ShapeError
 from unrolled.layers import GRU, LSTM, Recurrent, RecurrentCell
 
 DOUBLE = {"dtype": torch.float64}
@@ -217,6 +218,25 @@ def test_strided_and_expanded_inputs():
         for backend in ("reference", "torch"):
             layer.backend = backend
             assert_near(layer(value)[0], layer(value.contiguous())[0], 10)
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        torch.Tensor.to_sparse,
+        torch.Tensor.to_mkldnn,
+        lambda v: torch.nested.nested_tensor([v[0], v[0, :1]]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*nested tensors:UserWarning")
+def test_what_is_not_dense_is_refused(turn):
+    layer, x, h = GRU(3, 4), torch.randn(5, 2, 3), torch.randn(1, 2, 4)
+    for _ in range(3):  # also where the layer remembers its like
+        layer(x, h)
+        with pytest.raises(ShapeError, match="the input: expected a dense tensor"):
+            layer(turn(x), h)
+        with pytest.raises(ShapeError, match="state 'h': expected a dense tensor"):
+            layer(x, turn(h))
 
 
 def test_parameters_that_are_frozen_and_weights_of_norms():

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from . import forks
 from .call import Call
 from .native import Kernel
-from .room import POOL, Places, Room, Shapes, lying
+from .room import POOL, Places, Room, Shapes, lying, row
 
 if TYPE_CHECKING:
     from .gradients import Derived
@@ -32,6 +32,7 @@ GROUPS, GROUP_ROWS = 24, 2
 FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
 MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tensors of `flat`
 STATES = 6  # where first states begin among them
+ROOM = "room"  # what of a call lies in one piece of memory
 
 
 class Sizes(NamedTuple):
@@ -121,7 +122,7 @@ class Bound:
     def _begin(self, form: Form, struct) -> None:
         self.form, self.widths, self.first = form, form.widths, form.first
         self.struct = type(struct).from_buffer_copy(struct)
-        self.held: list[Tensor | Room] = []
+        self.held: dict[str, Tensor] = {}
         self.sequences: dict[str, Tensor] = {}
         self.rings: dict[str, Tensor] = {}
         self.recorded: dict[str, Tensor] = {}
@@ -135,8 +136,17 @@ class Bound:
 
     def set(self, name: str, value: Tensor | None) -> None:
         if value is not None:
-            self.held.append(value)
+            self.held[name] = value
             setattr(self.struct, name, value.data_ptr())
+
+    def own(self) -> list[Tensor]:
+        """What a backward pass may read, each in one piece, as tensors of one axis."""
+        room, size = self.held[ROOM], self.form.places.size
+        return [
+            row(room, size) if name == ROOM else value.view(-1)
+            for name, value in self.held.items()
+            if name[:2] not in ("i_", "o_") and value.is_contiguous()
+        ]
 
     def pointer(self):
         return ctypes.byref(self.struct)
@@ -159,7 +169,7 @@ class Bound:
 
     def read(self, below: "Bound") -> None:
         """Take another call's output as the input."""
-        self.set("x", below.output)
+        self.struct.x = below.output.data_ptr()
         self.struct.ldx = below.of_output[1]
 
     def start(self, name: str, value: Tensor) -> None:
@@ -242,7 +252,7 @@ def bind(
     full = form.struct.Hp, form.struct.Pp
     _bind_small(bound, traced, tensors, form.widths, full)
     room = Room(form.places)
-    bound.held.append(room)
+    bound.held[ROOM] = room.memory
     room.point(bound.struct)
     for name, (shape, dtype) in form.alone.items():
         value = POOL.take(*shape, dtype=dtype)

@@ -21,11 +21,29 @@ from .call import Call
 from .gradients import Ran
 from .native import Kernel
 from .precision import is_autocast, precision
-from .room import POOL
+from .room import POOL, row
+from .saved import is_hooked
 from .sequence import finals
 
 MOST_CALLS = 64  # that a layer remembers; a few KB each
 _LOOKS = attrgetter("shape", "dtype", "requires_grad")
+
+
+class Ready(NamedTuple):
+    """Layers that are ready to be run.
+
+    Args:
+        layers: bound.
+        derived: the same for who derives them, `None` where nobody does; they hold nothing.
+        results: not computed yet.
+        kept: what a backward pass reads, and first states whose gradient is wanted: C has copied
+            them, but a derivative of that gradient, which is an error, shall find its way.
+    """
+
+    layers: list[Bound]
+    derived: list[Ran | None]
+    results: list[Tensor]
+    kept: list[Tensor]
 
 
 class CachedCall:
@@ -79,10 +97,8 @@ class CachedCall:
         shape, strides = zip(*axes, (width, 1), strict=True)
         self._output = shape, strides, last.before_output
 
-    def bind(
-        self, tensors: Sequence[Tensor | None], wants: Sequence[bool] = ()
-    ) -> tuple[list[Bound], list[Ran | None], list[Tensor]]:
-        """The layers, the same for who derives them, and results, which are not computed yet.
+    def bind(self, tensors: Sequence[Tensor | None], wants: Sequence[bool] = ()) -> Ready:
+        """What is ready to be run, while the caller holds the tensors.
 
         Results: the output, (B, T, width) or (T, B, width), and the last states, (L, B, width).
 
@@ -99,27 +115,26 @@ class CachedCall:
         base = memory.data_ptr()
         for bound, places in zip(layers, self._places, strict=True):
             struct = bound.struct
-            bound.held.append(memory)
             for name, place in places:
                 setattr(struct, name, base + place)
-        layers[0].set(self._input, x)
+        if x is not None:  # as always
+            setattr(layers[0].struct, self._input, x.data_ptr())
         for name, first in zip(self.states[: self.firsts], firsts, strict=True):
-            layers[0].held.append(first)
             place = first.data_ptr()
             for bound in layers:
                 setattr(bound.struct, f"i_{name}", place)
                 place += first.nbytes // len(layers)
-        layers[-1].set(f"s_{self._first}", rows)
+        setattr(layers[-1].struct, f"s_{self._first}", rows.data_ptr())
         results = [rows.as_strided(*self._output), *finals(layers, found.real, stacked=True)]
         derived = [
             None if rest is None else Ran(bound, *rest)
             for bound, rest in zip(layers, self._derived, strict=True)
         ]
-        return layers, derived, results
-
-    def read(self, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-        """Those that a backward pass reads where they lie."""
-        return tensors[: len(self.tensors)]
+        kept = [v for v in tensors[: len(self.tensors)] if v is not None]
+        kept += [row(v, v.numel()) for v in (memory, rows)]
+        wanted = wants[len(self.tensors) :]
+        kept += [v for v, w in zip(firsts, wanted, strict=True) if w] if wanted else []
+        return Ready(layers, derived, results, kept)
 
 
 def can_repeat(
@@ -130,7 +145,7 @@ def can_repeat(
     """
     call = calls[0]
     real, kept, answer = precision(call)
-    held = {id(value) for bound in layers for value in bound.held}
+    held = {id(value) for bound in layers for value in bound.held.values()}
     each = len(tensors) // len(calls)
     firsts = [
         first is None or first is one.states[name]
@@ -202,7 +217,12 @@ class CallCache:
         if (
             torch.compiler.is_compiling()
             or any(
-                type(v) is not Tensor or not v.is_cpu or v.is_neg() or v._is_zerotensor()
+                type(v) is not Tensor
+                or not v.is_cpu
+                or v.layout is not torch.strided
+                or v.is_nested
+                or v.is_neg()
+                or v._is_zerotensor()
                 for v in given
             )
             or torch._C._len_torch_dispatch_stack()
@@ -211,6 +231,7 @@ class CallCache:
             or forward_ad._current_level >= 0
             or (torch.is_inference_mode_enabled() and torch.is_grad_enabled())
             or is_autocast("cpu")
+            or is_hooked()  # a checkpoint compares what new calls keep
         ):
             return None
         call = self._calls.get(_key(given, options)) or None

@@ -10,12 +10,14 @@ from torch.autograd import forward_ad
 from ..errors import BackendError
 from .bound import MATRICES, Bound, without_firsts
 from .call import Answer, Call, Initial
-from .call_cache import CachedCall, can_repeat
+from .call_cache import CachedCall, Ready, can_repeat
 from .gradients import Ran, gradients, second_derivative_error
+from .mapped import is_mapped, one_by_one
 from .native import Kernel, kernel, loaded
 from .plan import GRADIENT
 from .precision import given, precision
 from .room import lying
+from .saved import Saved
 from .sequence import bind_all, flat, over_time, results
 from .traced import Traced
 
@@ -126,8 +128,9 @@ def run_cached(cached: CachedCall, given: Sequence[Tensor]) -> Answer:
         apply = super(torch.autograd.Function, _Run).apply
         output, *finals = apply(cached, x, *cached.tensors[1:], *firsts)
     else:
-        layers, _, (output, *finals) = cached.bind([x, *cached.tensors[1:], *firsts])
-        over_time(cached.found, layers, cached.keep)
+        ready = cached.bind([x, *cached.tensors[1:], *firsts])
+        over_time(cached.found, ready.layers, cached.keep)
+        output, *finals = ready.results
     return Answer(output, dict(zip(cached.states, finals, strict=True)), {})
 
 
@@ -158,8 +161,9 @@ def _answer(calls: Sequence[Call]) -> Answer:
         if torch.is_grad_enabled():
             found = _Run.apply(new, *tensors)
         else:
-            layers, _, found = new.bind(tensors)
-            over_time(new.found, layers, new.keep)
+            ready = new.bind(tensors)
+            over_time(new.found, ready.layers, new.keep)
+            found = ready.results
         cached = functools.partial(_cached, new, tensors)
     output, *rest = found if real is answer else (v.to(answer) for v in found)
     count = len(traced.states)
@@ -213,10 +217,8 @@ class _NewCall:
         self.derived: list[Ran | None] = []
         self.watch = calls[0].watch
 
-    def bind(
-        self, tensors: Sequence[Tensor | None], wants: Sequence[bool] = ()
-    ) -> tuple[list[Bound], list[Ran | None], list[Tensor]]:
-        """The layers, the same for who derives them, and results, which are not computed yet.
+    def bind(self, tensors: Sequence[Tensor | None], wants: Sequence[bool] = ()) -> Ready:
+        """What is ready to be run.
 
         Results: the last output, the final states, the records. Of several layers final states are
         (L, B, width), and there are no records.
@@ -233,13 +235,21 @@ class _NewCall:
             own = slice(k * each, (k + 1) * each)
             wanted = (self.keep[k - 1] if k else wants[0], *wants[own][1:])
             shapes = [None if v is None else v.shape for v in tensors[own]]
-            ran = Ran(bound, self.found, self.calls[k].traced, wanted, shapes)
+            ran = Ran(bound.alike(), self.found, self.calls[k].traced, wanted, shapes)
             self.derived.append(ran if self.keep[k] else None)
-        return self.layers, self.derived, results(self.layers[-1], finals)
+        read = without_firsts(tensors, len(self.calls), len(self.calls[0].traced.states))
+        kept = [v for v in read if v is not None]
+        if self.derived[-1] is not None:
+            known = {*map(_memory, kept)}
+            for bound in self.layers:
+                kept += [v for v in bound.own() if _memory(v) not in known]
+            rest = zip(tensors, read, wants, strict=True)
+            kept += [v for v, r, w in rest if v is not None and r is None and w]
+        return Ready(self.layers, self.derived, results(self.layers[-1], finals), kept)
 
-    def read(self, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-        """Those that a backward pass reads where they lie."""
-        return without_firsts(tensors, len(self.calls), len(self.calls[0].traced.states))
+
+def _memory(value: Tensor) -> int:
+    return value.untyped_storage().data_ptr()
 
 
 def _cached(
@@ -259,44 +269,42 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, how: "_NewCall | CachedCall", *tensors):
-        layers, derived, made = how.bind(tensors, ctx.needs_input_grad[1:])
-        if derived[-1] is not None:
+        ready = how.bind(tensors, ctx.needs_input_grad[1:])
+        if ready.derived[-1] is not None:
             ctx.set_materialize_grads(False)  # nothing arrives at most results: no zeros for them
-            seen: tuple[Tensor | None, ...] = made[0], tensors[0]
-            if how.batch_first:  # as of a new call: a checkpoint compares what it computes again
-                seen = tuple([v if v is None else v.transpose(0, 1) for v in seen])
-            read = how.read(tensors)
-            ctx.save_for_backward(*seen, *read[1:])
-            ctx.given = [v for v in read if v is not None]
-            ctx.pointers = list(map(Tensor.data_ptr, ctx.given))
-            ctx.watch, ctx.layers = how.watch, derived
+            kept = ready.results[0], *ready.kept
+            ctx.save_for_backward(*kept)
+            ctx.saved, ctx.layers, ctx.watch = Saved(kept), ready.derived, how.watch
             ctx.how = {"batch_first": how.batch_first, "firsts": how.firsts}
-        over_time(how.found, layers, how.keep)
-        return tuple(made)
+        over_time(how.found, ready.layers, how.keep)
+        return tuple(ready.results)
 
     @staticmethod
     def backward(ctx, *grads):
-        _ = ctx.saved_tensors  # raises where one of them was changed in place since
-        if list(map(Tensor.data_ptr, ctx.given)) != ctx.pointers:
-            raise BackendError(
-                "the gradient of a compiled cell",
-                expected="parameters and inputs where they lay in the forward pass",
-                got="one that was given other memory since",
-                fix="Derive first, then assign `.data` or move the layer.",
-            )
-        if not torch.is_grad_enabled():
-            return None, *gradients(ctx.layers, grads, ctx.watch, **ctx.how)
+        kept = ctx.saved_tensors  # raises where one of them was changed in place since
+        layers, _held = ctx.saved.found(ctx.layers, kept)
         with torch.no_grad():
-            found = None, *gradients(ctx.layers, grads, ctx.watch, **ctx.how)
-        return _Once.apply(torch.empty(0, device="cpu", requires_grad=True), *found)
+            found = _derived(layers, grads, ctx.watch, **ctx.how)
+        if not torch.is_grad_enabled():
+            return None, *found
+        if torch._C._are_functorch_transforms_active():
+            raise second_derivative_error()  # what follows could not say so
+        # Whoever looks for a derivative of the gradient, with respect to whatever, comes by here.
+        above = [v for v in (*kept[1:], *grads) if v is not None and v.requires_grad]
+        return None, *_Once.apply(len(above), *above, *found)
+
+
+def _derived(layers, grads, watch, **how) -> list[Tensor | None]:
+    derive = lambda each: gradients(layers, each, watch, **how)  # noqa: E731
+    return one_by_one(derive, grads) if any(map(is_mapped, grads)) else derive(grads)
 
 
 class _Once(torch.autograd.Function):
     """Gradients that cannot be derived again: who tries learns why."""
 
     @staticmethod
-    def forward(ctx, anchor, *gradients):
-        return gradients
+    def forward(ctx, above: int, *tensors):
+        return tensors[above:]
 
     @staticmethod
     def backward(ctx, *grads):

@@ -212,7 +212,7 @@ class Pass:
 
 def gradients(
     layers: Sequence[Ran | None],
-    grads: tuple[Tensor | None, ...],
+    grads: Sequence[Tensor | None],
     watch: Callable[[dict[str, Tensor]], None] | None = None,
     *,
     batch_first: bool = False,

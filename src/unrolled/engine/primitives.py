@@ -58,7 +58,7 @@ define("div", 2, lambda y, a, b: (1.0 / b, -(y / b)), "{0} / {1}", r"\frac{{{0}}
 define("neg", 1, lambda y, a: (-1.0,), "-{0}", "-{0}")
 define("sigmoid", 1, lambda y, a: (y * (1.0 - y),), None, r"\sigma({0})")
 define("tanh", 1, lambda y, a: (1.0 - y * y,), None, r"\tanh({0})")
-define("relu", 1, lambda y, a: (positive(a),))
+define("relu", 1, lambda y, a: (positive(y),))
 define("exp", 1, lambda y, a: (y,), None, r"\exp({0})")
 define("log", 1, lambda y, a: (1.0 / a,), None, r"\log({0})")
 define("sqrt", 1, lambda y, a: (0.5 / y,), None, r"\sqrt{{{0}}}")

@@ -21,6 +21,11 @@ def lying(value: Tensor) -> Tensor:
     return value.clone() if value.is_neg() or value._is_zerotensor() else value
 
 
+def row(memory: Tensor, size: int) -> Tensor:
+    """The first elements of a piece of memory, as a tensor that PyTorch counts as a holder."""
+    return memory.as_strided((size,), (1,), 0)
+
+
 class Places:
     """Where buffers lie in a piece of memory.
 

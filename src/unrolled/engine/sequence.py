@@ -58,8 +58,7 @@ def bind_all(
         apart: as for `bind`.
 
     Returns:
-        The layers, and each last state, (B, width), or (L, B, width) of several layers. What is
-        bound does not hold these: they are results, which autograd lets hold what is bound.
+        The layers, and each last state, (B, width), or (L, B, width) of several layers.
     """
     each = len(tensors) // len(calls)
     layers: list[Bound] = []
@@ -100,8 +99,7 @@ def results(last: Bound, finals: list[Tensor]) -> list[Tensor]:
     """The output of the last layer, each last state, each record."""
     width, full = last.of_output
     output = last.output if width == full else last.output[..., :width]
-    # Records as other tensors than those that are bound: these hold what holds the bound ones.
-    return [output, *finals, *(v.view_as(v) for v in last.recorded.values())]
+    return [output, *finals, *last.recorded.values()]
 
 
 def count(traced) -> int:

@@ -51,6 +51,7 @@ def checked_input(x, features: int, dims: str, weight: Tensor | None) -> None:
     """Raise unless x is a floating tensor of these axes with this number of features."""
     if not isinstance(x, Tensor):
         raise ShapeError("the input", expected=f"a tensor ({dims})", got=f"a {type(x).__name__}")
+    _check_dense("the input", x)
     axes = len(dims.split(","))
     if x.dim() != axes or x.shape[-1] != features:
         raise ShapeError(
@@ -96,6 +97,8 @@ def checked_states(given: Mapping[str, Tensor] | None, default: States) -> State
                 fix="The others start as the cell says.",
             )
         like = default[name]
+        if isinstance(value, Tensor):
+            _check_dense(f"state {name!r}", value)
         if not isinstance(value, Tensor) or value.shape != like.shape:
             raise ShapeError(
                 f"state {name!r}",
@@ -111,6 +114,16 @@ def checked_states(given: Mapping[str, Tensor] | None, default: States) -> State
                 fix="Move it with `.to(...)`.",
             )
     return {**default, **given}
+
+
+def _check_dense(what: str, value: Tensor) -> None:
+    if value.layout is not torch.strided or value.is_nested:
+        raise ShapeError(
+            what,
+            expected="a dense tensor",
+            got="a nested one" if value.is_nested else f"one of layout {value.layout}",
+            fix="Pad it, and say the lengths." if value.is_nested else "Use `.to_dense()`.",
+        )
 
 
 def _kind(value) -> str:
