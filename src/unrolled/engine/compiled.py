@@ -295,8 +295,9 @@ class _Run(torch.autograd.Function):
 
 
 def _derived(layers, grads, watch, **how) -> list[Tensor | None]:
-    derive = lambda each: gradients(layers, each, watch, **how)  # noqa: E731
-    return one_by_one(derive, grads) if any(map(is_mapped, grads)) else derive(grads)
+    if any(map(is_mapped, grads)):
+        return one_by_one(lambda each: gradients(layers, each, watch, **how), grads)
+    return gradients(layers, grads, watch, **how)
 
 
 class _Once(torch.autograd.Function):
