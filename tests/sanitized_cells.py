@@ -50,6 +50,9 @@ def inside(cells):
             for name, part in self.parts.items():
                 setattr(struct, name, part.data_ptr())
 
+        def own(self):
+            return [part.view(-1) for part in self.parts.values()]
+
         def tensor(self, name):
             return self.parts[name]
 

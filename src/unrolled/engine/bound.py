@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from . import forks
 from .call import Call
 from .native import Kernel
-from .room import POOL, Places, Room, Shapes, lying, row
+from .room import POOL, Places, Room, Shapes, lying
 
 if TYPE_CHECKING:
     from .gradients import Derived
@@ -32,7 +32,6 @@ GROUPS, GROUP_ROWS = 24, 2
 FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
 MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tensors of `flat`
 STATES = 6  # where first states begin among them
-ROOM = "room"  # what of a call lies in one piece of memory
 
 
 class Sizes(NamedTuple):
@@ -123,6 +122,7 @@ class Bound:
         self.form, self.widths, self.first = form, form.widths, form.first
         self.struct = type(struct).from_buffer_copy(struct)
         self.held: dict[str, Tensor] = {}
+        self.room: Room | None = None
         self.sequences: dict[str, Tensor] = {}
         self.rings: dict[str, Tensor] = {}
         self.recorded: dict[str, Tensor] = {}
@@ -141,11 +141,13 @@ class Bound:
 
     def own(self) -> list[Tensor]:
         """What a backward pass may read, each in one piece, as tensors of one axis."""
-        room, size = self.held[ROOM], self.form.places.size
         return [
-            row(room, size) if name == ROOM else value.view(-1)
-            for name, value in self.held.items()
-            if name[:2] not in ("i_", "o_") and value.is_contiguous()
+            *(self.room.own() if self.room is not None else ()),
+            *(
+                value.view(-1)
+                for name, value in self.held.items()
+                if name[:2] not in ("i_", "o_") and value.is_contiguous()
+            ),
         ]
 
     def pointer(self):
@@ -251,8 +253,7 @@ def bind(
         bound.set(name, value)
     full = form.struct.Hp, form.struct.Pp
     _bind_small(bound, traced, tensors, form.widths, full)
-    room = Room(form.places)
-    bound.held[ROOM] = room.memory
+    room = bound.room = Room(form.places)
     room.point(bound.struct)
     for name, (shape, dtype) in form.alone.items():
         value = POOL.take(*shape, dtype=dtype)

@@ -67,6 +67,10 @@ class Room:
         for name, (at, _) in self._places.bytes.items():
             setattr(struct, name, base + at)
 
+    def own(self) -> list[Tensor]:
+        """All of it, each piece as a tensor of one axis that PyTorch counts as a holder."""
+        return [row(self.memory, self._places.size)]
+
     def tensor(self, name: str) -> Tensor:
         """One of the buffers."""
         at, size = self._places.bytes[name]
