@@ -20,7 +20,8 @@ from unrolled.layers import GRU, LSTM, RNN, Recurrent
 HALF = torch.bfloat16
 ROUNDING = 2.0**-8
 MOST = 16  # roundings that a result may have lost; a wrong row or a missing sum loses hundreds
-MOST_AT_A_KINK = 256  # of relu: a rounded value on its other side has another derivative
+MOST_AT_A_KINK = 256  # a rounded value on its other side has another derivative
+KINKS = {"relu", "maximum", "minimum", "absolute"}
 FAMILIES = ("lstm", "gru-first", "layernorm-lstm", "lstmp", "mingru", "slstm")
 LENGTHS = [6, 1, 3, 0, 2, 6, 5]
 
@@ -69,7 +70,7 @@ def hold(cell, steps, batch, inputs, units, layers=1, *, training=True, **given)
     # A norm over so few units divides by what may be small, a product of products by a product has
     # as many values that are large: they magnify what was rounded.
     magnifies = "norm" in ops or reference.cell.name == "multiplicative-lstm"
-    most = MOST_AT_A_KINK if "relu" in ops else 4 * MOST if magnifies else MOST
+    most = MOST_AT_A_KINK if KINKS & ops else 4 * MOST if magnifies else MOST
     assert_near_in_bfloat16(expected, got, most)
 
 
