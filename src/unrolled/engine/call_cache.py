@@ -185,6 +185,7 @@ class _Parameters(NamedTuple):
             and list(map(Tensor.data_ptr, self.given)) == self.pointers
             and list(map(_LOOKS, self.given)) == self.looks
             and all(map(Tensor.is_contiguous, self.given))
+            and not any(map(Tensor.is_neg, self.given))
         )
 
 

@@ -283,21 +283,26 @@ class _Run(torch.autograd.Function):
     def backward(ctx, *grads):
         kept = ctx.saved_tensors  # raises where one of them was changed in place since
         layers, _held = ctx.saved.found(ctx.layers, kept)
+        mapped = any(map(is_mapped, grads))
+        if mapped and torch.is_grad_enabled():
+            raise second_derivative_error()  # `_Once` would be lost in the map
         with torch.no_grad():
-            found = _derived(layers, grads, ctx.watch, **ctx.how)
+            found = _derived(layers, grads, ctx.watch, mapped=mapped, **ctx.how)
         if not torch.is_grad_enabled():
             return None, *found
-        if torch._C._are_functorch_transforms_active():
-            raise second_derivative_error()  # what follows could not say so
         # Whoever looks for a derivative of the gradient, with respect to whatever, comes by here.
         above = [v for v in (*kept[1:], *grads) if v is not None and v.requires_grad]
         return None, *_Once.apply(len(above), *above, *found)
 
 
-def _derived(layers, grads, watch, **how) -> list[Tensor | None]:
-    if any(map(is_mapped, grads)):
-        return one_by_one(lambda each: gradients(layers, each, watch, **how), grads)
-    return gradients(layers, grads, watch, **how)
+def _derived(layers, grads, watch, *, mapped: bool, **how) -> list[Tensor | None]:
+    if not mapped:
+        return gradients(layers, grads, watch, **how)
+
+    def derive(each):
+        return _derived(layers, each, watch, mapped=any(map(is_mapped, each)), **how)
+
+    return one_by_one(derive, grads)
 
 
 class _Once(torch.autograd.Function):

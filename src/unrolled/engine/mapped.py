@@ -24,40 +24,48 @@ def one_by_one(derive: Callable[[Gradients], Gradients], grads: Gradients) -> li
     """What `derive` gives for each member, mapped as `grads` are.
 
     Args:
-        derive: from what arrives to what goes on, of tensors that are not mapped.
+        derive: from what arrives to what goes on; tensors that were mapped twice still are, once.
         grads: of which one at least is mapped.
 
     Raises:
-        BackendError: a member is mapped itself.
+        BackendError: maps of both kinds, or of the old kind, are inside each other.
     """
-    places = [n for n, value in enumerate(grads) if is_mapped(value)]
-    members = {n: _members(grads[n]) for n in places}
-    if any(is_mapped(value) for value, _ in members.values()):
-        raise BackendError(
-            "the gradient of a compiled cell",
-            expected="gradients that are mapped over once",
-            got="a map of maps",
-            fix='Take backend="reference" for it.',
-        )
-    (whole, put), *_ = members.values()
+    mapped = {n: v for n, v in enumerate(grads) if v is not None and is_mapped(v)}
+    members: dict[int, Tensor] = {}
+    old = [functorch.is_legacy_batchedtensor(v) for v in mapped.values()]
+    if not any(old):
+        level = max(map(functorch.maybe_get_level, mapped.values()))  # the innermost
+        for n, value in mapped.items():
+            if functorch.maybe_get_level(value) == level:
+                members[n] = functorch._remove_batch_dim(value, level, 1, 0)
+        put = functorch._add_batch_dim
+    else:
+        torch._C._vmapmode_increment_nesting()
+        level = torch._C._vmapmode_decrement_nesting()  # PyTorch does not tell it otherwise
+        put = torch._add_batch_dim
+        if all(old):
+            members = {n: torch._remove_batch_dim(v, level, 1, 0) for n, v in mapped.items()}
+        if not all(old) or any(map(is_mapped, members.values())):
+            raise BackendError(
+                "the gradient of a compiled cell",
+                expected="gradients that are mapped over once, or by torch.vmap alone",
+                got="a map of maps",
+                fix='Take backend="reference" for it.',
+            )
+    count = len(next(iter(members.values())))
     each = [
-        derive([members[n][0][k] if n in members else value for n, value in enumerate(grads)])
-        for k in range(len(whole))
+        derive([members[n][k] if n in members else v for n, v in enumerate(grads)])
+        for k in range(count)
     ]
+    if not count:  # of what shape nothing is, one says
+        like = [v.new_zeros(v.shape[1:]) if v is not None else v for v in members.values()]
+        one = dict(zip(members, like, strict=True))
+        each = [derive([one.get(n, v) for n, v in enumerate(grads)])]
     return [
-        None if values[0] is None else put(torch.stack([v for v in values if v is not None]))
+        None if values[0] is None else put(_stacked(values)[:count], 0, level)
         for values in zip(*each, strict=True)
     ]
 
 
-def _members(value: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """All members, (N, …), and what maps such again."""
-    assert value is not None
-    if functorch.is_batchedtensor(value):
-        level = functorch.maybe_get_level(value)
-        found = functorch._remove_batch_dim(value, level, 1, 0)
-        return found, lambda whole: functorch._add_batch_dim(whole, 0, level)
-    torch._C._vmapmode_increment_nesting()
-    level = torch._C._vmapmode_decrement_nesting()  # PyTorch does not tell it otherwise
-    found = torch._remove_batch_dim(value, level, 1, 0)
-    return found, lambda whole: torch._add_batch_dim(whole, 0, level)
+def _stacked(values: Sequence[Tensor | None]) -> Tensor:
+    return torch.stack([v for v in values if v is not None])

@@ -6,6 +6,7 @@ Fresh megabytes at every call cost more in page faults than the arithmetic they 
 import functools
 import sys
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,13 +15,22 @@ from torch import Tensor
 from . import forks
 
 MOST_BYTES = 1 << 30  # kept for reuse; what is held by others beyond it is not counted
+# Buffers of one size that are looked at for a free one. A program that holds so many, as a record
+# of what a layer said, keeps them: looking at all of them at every call would be its main work.
+MOST_OF_A_SIZE = 128
 
 
 class Buffer(NamedTuple):
-    """Memory of the pool, and where PyTorch counts who holds it."""
+    """Memory of the pool, where it lies, and where PyTorch counts who holds it."""
 
     tensor: Tensor
+    bytes: int
+    place: int
     storage: int
+
+    def lost(self) -> bool:
+        """Whether others gave its storage other memory: shared with a process, or none at all."""
+        return self.tensor.data_ptr() != self.place
 
     def free(self) -> bool:
         """Whether the pool alone holds it.
@@ -73,22 +83,31 @@ class Pool:
             held = self._held.setdefault((rounded, dtype), [])
             for buffer in held:
                 if buffer.free():
-                    return buffer.tensor
+                    if not buffer.lost():
+                        return buffer.tensor
+                    self._drop(held, lambda one: one.lost())
+                    break
+            if len(held) >= MOST_OF_A_SIZE:
+                self._drop(held, lambda one: not one.free())
             with torch.inference_mode(False):  # later calls may be outside it
                 tensor = torch.empty(rounded, dtype=dtype, device="cpu")
             bytes_ = rounded * tensor.element_size()
             if self._bytes + bytes_ > MOST_BYTES:
                 self._drop_free()
             if self._bytes + bytes_ <= MOST_BYTES:
-                held.append(Buffer(tensor, tensor.untyped_storage()._cdata))
+                where = tensor.data_ptr(), tensor.untyped_storage()._cdata
+                held.append(Buffer(tensor, bytes_, *where))
                 self._bytes += bytes_
             return tensor
 
     def _drop_free(self) -> None:
-        for key, held in self._held.items():
-            kept = [buffer for buffer in held if not buffer.free()]
-            self._bytes -= (len(held) - len(kept)) * key[0] * key[1].itemsize
-            held[:] = kept
+        for held in self._held.values():
+            self._drop(held, Buffer.free)
+
+    def _drop(self, held: list[Buffer], which: Callable[[Buffer], bool]) -> None:
+        goes = [which(buffer) for buffer in held]
+        self._bytes -= sum(buffer.bytes for buffer, gone in zip(held, goes, strict=True) if gone)
+        held[:] = [buffer for buffer, gone in zip(held, goes, strict=True) if not gone]
 
 
 def shaped(memory: Tensor, shape: tuple[int, ...]) -> Tensor:

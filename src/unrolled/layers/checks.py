@@ -21,7 +21,8 @@ def checked_lengths(lengths, steps: int, batch: int) -> Tensor | None:
     if lengths is None:
         return None
     try:
-        lengths = torch.as_tensor(lengths, device="cpu").detach()
+        # A copy: whoever gave them may change them before the gradient.
+        lengths = torch.as_tensor(lengths, device="cpu").detach().clone()
     except (TypeError, ValueError, RuntimeError):
         raise ShapeError(
             "lengths",
