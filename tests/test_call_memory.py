@@ -230,13 +230,25 @@ def test_inference_mode_is_another_call():
 
 
 @pytest.mark.parametrize("times_before", [0, 3])
-def test_a_weight_that_was_moved_before_its_gradient_is_an_error(times_before):
+def test_a_weight_that_was_moved_before_its_gradient_is_read_where_it_is(times_before):
     layer, x = layer_of(), torch.randn(6, 7, 5)
     for _ in range(times_before):
         layer(x)
+    expected = torch.autograd.grad(layer(x)[0].sum(), layer.weight_ih_l0)[0]
+    output, weight = layer(x)[0], layer.weight_hh_l0
+    weight.data = weight.data.clone()
+    assert_same_bits(torch.autograd.grad(output.sum(), layer.weight_ih_l0)[0], expected)
+    output, storage = layer(x)[0], weight.untyped_storage()
+    values, size = weight.detach().clone(), storage.nbytes()
+    storage.resize_(0)  # as what shards weights does until they are needed
+    with pytest.raises(BackendError, match="that have memory"):
+        torch.autograd.grad(output.sum(), layer.weight_ih_l0, retain_graph=True)
+    storage.resize_(size)
+    weight.data.copy_(values)
+    assert_same_bits(torch.autograd.grad(output.sum(), layer.weight_ih_l0)[0], expected)
     output = layer(x)[0]
-    layer.weight_hh_l0.data = layer.weight_hh_l0.data.clone()
-    with pytest.raises(BackendError, match="given other memory since"):
+    weight.data = weight.data[:, :-1].clone()
+    with pytest.raises(BackendError, match=r"expected what it kept, \(68, 17\)"):
         output.sum().backward()
 
 

@@ -10,6 +10,7 @@ import weakref
 import pytest
 import torch
 from torch.autograd.graph import save_on_cpu, saved_tensors_hooks
+from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.checkpoint import checkpoint
 
 from held import compiled_with, poison, results
@@ -17,7 +18,8 @@ from near import assert_same_bits
 from unrolled import Recurrent
 from unrolled.cells import names
 from unrolled.engine import bound
-from unrolled.errors import BackendError
+from unrolled.engine.pool import MOST_OF_A_SIZE
+from unrolled.errors import BackendError, ShapeError
 from unrolled.layers import GRU, LSTM
 
 PREFIX = (4, 6, 2, 1, 3)  # lengths
@@ -131,7 +133,7 @@ def test_a_hook_that_gives_back_something_else_is_an_error(wrong):
     layer, x = layer_of(), torch.randn(5, 6, 5)
     with saved_tensors_hooks(lambda v: v.detach(), wrong):
         output, _ = layer(x)
-    with pytest.raises(BackendError, match="a hook of saved tensors"):
+    with pytest.raises(BackendError, match="expected what it kept"):
         output.sum().backward()
 
 
@@ -241,3 +243,79 @@ def test_no_derivative_of_a_gradient_is_missed(times):
                 torch.autograd.grad(one.sum(), of, allow_unused=True, retain_graph=True)
     with pytest.raises(BackendError, match="second derivative"):
         torch.autograd.functional.hessian(lambda v: layer(v, state)[0].sum(), x.detach())
+
+
+def test_memory_that_is_shared_or_freed_is_not_used_again():
+    layer, x = layer_of(), torch.randn(5, 6, 5)
+    with torch.no_grad():
+        for _ in range(3):
+            output = layer(x)[0].share_memory_()  # as what is sent to another process
+            seen, same = output.numpy(), output.clone()
+            del output
+            poison()
+            layer(torch.randn(5, 6, 5))
+            assert (seen == same.numpy()).all()
+            layer(x)[0].untyped_storage().resize_(0)
+            assert_same_bits(layer(x)[0], same)
+
+
+def test_kept_outputs_do_not_slow_the_pool_down():
+    layer, x, kept = layer_of(), torch.randn(1, 2, 5), []
+    with torch.no_grad():
+        for _ in range(10 * MOST_OF_A_SIZE):
+            kept.append(layer(x)[0])
+            assert max(map(len, bound.POOL._held.values())) <= MOST_OF_A_SIZE
+    assert all(torch.equal(one, kept[0]) for one in kept)
+
+
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+@pytest.mark.parametrize("times", [0, 3])
+def test_parameters_that_do_not_fit_do_not_reach_c(kind, times):
+    x = torch.randn(6, 5, 5)
+    for name in ("weight_hh_l0", "weight_ih_l1", "bias_ih_l0"):
+        layer = kind(5, 17, 2, backend="c")
+        for _ in range(times):
+            layer(x)
+        own = getattr(layer, name)
+        for wrong in (own[:-1], own.unsqueeze(0), own[:0], own[..., :1].t()):
+            with pytest.raises(ShapeError, match=f"the parameter {name}: expected shape"):
+                torch.func.functional_call(layer, {name: wrong}, (x,))
+        with pytest.raises(BackendError, match="tensors on the CPU that have memory"):
+            torch.func.functional_call(layer, {name: own.to("meta")}, (x,))
+        own.data = torch.zeros(3, 3)
+        with pytest.raises(ShapeError, match=f"the parameter {name}: expected shape"):
+            layer(x)
+
+
+@pytest.mark.parametrize("times", [0, 3])
+def test_an_input_without_memory_is_an_error(times):
+    layer = layer_of("gru")
+    for _ in range(times):
+        layer(torch.randn(5, 6, 5), {"h": torch.randn(2, 5, 17)})
+    given = [torch.randn(5, 6, 5), torch.randn(2, 5, 17)]
+    for gone in (1, 0):
+        given[gone].untyped_storage().resize_(0)
+        # Rows of a state are taken by PyTorch, which sees it too.
+        said = "tensors on the CPU that have memory|storage of size 0"
+        with pytest.raises((BackendError, RuntimeError), match=said):
+            layer(given[0], {"h": given[1]})
+        given[1] = torch.randn(2, 5, 17)
+
+
+def test_packed_sequences_are_looked_at():
+    layer = GRU(5, 17, backend="c")
+    for wrong in (torch.randn(4, 2, 6), torch.randn(4, 2, 5).double(), torch.ones(4, 2, 5).long()):
+        with pytest.raises(ShapeError, match="the input"):
+            layer(pack_padded_sequence(wrong, [4, 2]))
+
+
+def test_lengths_may_change_before_the_gradient():
+    layer, x = layer_of(), torch.randn(5, 6, 5, requires_grad=True)
+    for lengths in (torch.tensor(PREFIX), torch.tensor(PREFIX).numpy()):
+        found = []
+        for change in (False, True):
+            output, _ = layer(x, lengths=lengths)
+            if change:
+                lengths[:] = 1
+            found.append(torch.autograd.grad(output.sin().sum(), x)[0])
+        assert_same_bits(*found)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import BackendError
 from . import forks
 from .call import Call
 from .native import Kernel
@@ -32,6 +33,23 @@ GROUPS, GROUP_ROWS = 24, 2
 FEW_ROWS = 6  # a thread with fewer rows of the batch multiplies W x ahead, for all steps at once
 MATRICES = (0, 1, 3, 5)  # x, x_weight, u_weight and projections among the tensors of `flat`
 STATES = 6  # where first states begin among them
+
+
+def place(value: Tensor) -> int:
+    """Where a tensor lies, for C to read.
+
+    Raises:
+        BackendError: it has no memory: it was freed, or never was there.
+    """
+    found = value.data_ptr()
+    if not found and value.numel() and not value._is_zerotensor():
+        raise BackendError(
+            "a compiled cell",
+            expected="tensors on the CPU that have memory",
+            got=f"one of shape {tuple(value.shape)} on {value.device} without",
+            fix="Move it with `.to(...)`, or keep its storage.",
+        )
+    return found
 
 
 class Sizes(NamedTuple):
@@ -137,7 +155,7 @@ class Bound:
     def set(self, name: str, value: Tensor | None) -> None:
         if value is not None:
             self.held[name] = value
-            setattr(self.struct, name, value.data_ptr())
+            setattr(self.struct, name, place(value))
 
     def own(self) -> list[Tensor]:
         """What a backward pass may read, each in one piece, as tensors of one axis."""
@@ -225,6 +243,7 @@ def bind(
         for n, v in enumerate(tensors[1:6], 1)
     )
     if below is None:  # there is always an input, if of no features
+        place(tensors[0])
         steps, batch, features = tensors[0].shape
         x, loose = _input(tensors[0].to(kept), pairs=kept != real)
     else:
@@ -355,6 +374,7 @@ def _input(x: Tensor, *, pairs: bool) -> tuple[Tensor, bool]:
 
 
 def _ready(value: Tensor, dtype: torch.dtype) -> Tensor:
+    place(value)  # before PyTorch copies it from nowhere
     if value.dtype is not dtype:
         value = value.to(dtype)
     return lying(value)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from . import forks
-from .bound import STATES, Bound, without_firsts
+from .bound import STATES, Bound, place, without_firsts
 from .call import Call
 from .gradients import Ran
 from .native import Kernel
@@ -115,15 +115,15 @@ class CachedCall:
         base = memory.data_ptr()
         for bound, places in zip(layers, self._places, strict=True):
             struct = bound.struct
-            for name, place in places:
-                setattr(struct, name, base + place)
+            for name, at in places:
+                setattr(struct, name, base + at)
         if x is not None:  # as always
-            setattr(layers[0].struct, self._input, x.data_ptr())
+            setattr(layers[0].struct, self._input, place(x))
         for name, first in zip(self.states[: self.firsts], firsts, strict=True):
-            place = first.data_ptr()
+            at = place(first)
             for bound in layers:
-                setattr(bound.struct, f"i_{name}", place)
-                place += first.nbytes // len(layers)
+                setattr(bound.struct, f"i_{name}", at)
+                at += first.nbytes // len(layers)
         setattr(layers[-1].struct, f"s_{self._first}", rows.data_ptr())
         results = [rows.as_strided(*self._output), *finals(layers, found.real, stacked=True)]
         derived = [

@@ -38,7 +38,7 @@ def one_by_one(derive: Callable[[Gradients], Gradients], grads: Gradients) -> li
         for n, value in mapped.items():
             if functorch.maybe_get_level(value) == level:
                 members[n] = functorch._remove_batch_dim(value, level, 1, 0)
-        put = functorch._add_batch_dim
+        put: Callable[..., Tensor] = functorch._add_batch_dim
     else:
         torch._C._vmapmode_increment_nesting()
         level = torch._C._vmapmode_decrement_nesting()  # PyTorch does not tell it otherwise
@@ -58,8 +58,7 @@ def one_by_one(derive: Callable[[Gradients], Gradients], grads: Gradients) -> li
         for k in range(count)
     ]
     if not count:  # of what shape nothing is, one says
-        like = [v.new_zeros(v.shape[1:]) if v is not None else v for v in members.values()]
-        one = dict(zip(members, like, strict=True))
+        one = {n: v.new_zeros(v.shape[1:]) for n, v in members.items()}
         each = [derive([one.get(n, v) for n, v in enumerate(grads)])]
     return [
         None if values[0] is None else put(_stacked(values)[:count], 0, level)

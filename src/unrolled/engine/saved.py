@@ -7,13 +7,17 @@ checkpoint keeps nothing and computes it again, others move it elsewhere.
 
 import ctypes
 from collections.abc import Sequence
+from operator import attrgetter
 
 import torch
 from torch import Tensor
 
 from ..errors import BackendError
+from .bound import place
 from .gradients import Ran
 from .room import lying
+
+_LOOKS = attrgetter("shape", "dtype")
 
 
 def is_hooked() -> bool:
@@ -30,44 +34,43 @@ class Saved:
 
     def __init__(self, tensors: Sequence[Tensor]):
         self._places = list(map(Tensor.data_ptr, tensors))
-        self._looks: list[tuple[torch.Size, torch.dtype, bool]] | None = None
-        if is_hooked():
-            self._looks = [(v.shape, v.dtype, v.is_contiguous()) for v in tensors]
+        self._looks = list(map(_LOOKS, tensors))
+        self._whole = list(map(Tensor.is_contiguous, tensors))
 
     def found(
         self, layers: Sequence[Ran | None], now: Sequence[Tensor]
     ) -> tuple[Sequence[Ran | None], list[Tensor]]:
         """The layers, pointed at where the tensors are now, and what to hold beside these.
 
+        They lie elsewhere where a hook gave others back, or somebody gave one other memory, as
+        what shards or shares weights does; PyTorch's own layers read what is there then, too.
+
         Args:
             layers: as they were run.
             now: what autograd gave back.
 
         Raises:
-            BackendError: a tensor was given other memory, or a hook gave another one back.
+            BackendError: one is not like the one that was kept.
         """
         if list(map(Tensor.data_ptr, now)) == self._places:
             return layers, []
-        if self._looks is None:
-            raise BackendError(
-                "the gradient of a compiled cell",
-                expected="parameters and inputs where they lay in the forward pass",
-                got="one that was given other memory since",
-                fix="Derive first, then assign `.data` or move the layer.",
-            )
         moved, held = [], list[Tensor]()
-        for place, (shape, dtype, whole), value in zip(self._places, self._looks, now, strict=True):
-            if (value.shape, value.dtype) != (shape, dtype) or value.device.type != "cpu":
+        before = zip(self._places, self._looks, self._whole, strict=True)
+        for (at, looks, whole), value in zip(before, now, strict=True):
+            if _LOOKS(value) != looks or value.device.type != "cpu":
+                shape, dtype = looks
                 got = tuple(value.shape)
                 raise BackendError(
-                    "a hook of saved tensors",
-                    expected=f"to give back {tuple(shape)} of {dtype} on cpu",
+                    "the gradient of a compiled cell",
+                    expected=f"what it kept, {tuple(shape)} of {dtype} on cpu",
                     got=f"{got} of {value.dtype} on {value.device}",
-                    fix="Unpack what was packed, or run without such hooks.",
+                    fix="Derive first, then assign `.data` or move the layer; hooks of saved "
+                    "tensors give back what they took.",
                 )
             if whole:  # else C copied it
+                place(value)
                 held.append(lying(value))
-                moved.append((place, value.nbytes, held[-1].data_ptr()))
+                moved.append((at, value.nbytes, place(held[-1])))
         return [None if ran is None else _moved(ran, moved) for ran in layers], held
 
 
@@ -80,14 +83,12 @@ def _moved(ran: Ran, moved: Sequence[tuple[int, int, int]]) -> Ran:
     """
     bound = ran.bound.alike()
     for name, kind in bound.struct._fields_:
-        place = getattr(bound.struct, name) if kind is ctypes.c_void_p else None
-        if place is None:
+        at = getattr(bound.struct, name) if kind is ctypes.c_void_p else None
+        if at is None:
             continue
         # Of views of one memory that which begins here; what else C points into is its own.
         fits = [
-            (old != place, -size, new + place - old)
-            for old, size, new in moved
-            if old <= place < old + size
+            (old != at, -size, new + at - old) for old, size, new in moved if old <= at < old + size
         ]
         if fits:
             setattr(bound.struct, name, min(fits)[2])

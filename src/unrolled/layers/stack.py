@@ -17,7 +17,7 @@ from ..engine.call_cache import CallCache
 from ..engine.options import with_options
 from ..engine.reference import turned
 from ..engine.traced import Traced
-from ..errors import UsageError
+from ..errors import ShapeError, UsageError
 from .checks import States, checked_states
 from .parameters import Sizes, effective, initialise, shapes
 
@@ -115,7 +115,8 @@ class Stack(nn.Module):
         self._zoneout_rates = rates
         finite = tuple(s for s in traced.states if abs(traced.init[s]) != float("inf"))
         self._learned = finite if learn_initial else traced.learned
-        self._names: list[tuple[tuple[str, str], ...]] = []  # without the suffix, and with it
+        # Without the suffix, with it, and of what shape it is.
+        self._names: list[tuple[tuple[str, str, tuple[int, ...]], ...]] = []
         self._known_sizes: list[Sizes] = []
         self._known_sizes = [self._sizes(layer) for layer in range(num_layers)]
         self._widths = {s: self._sizes(0).width(traced.widths[s]) for s in traced.states}
@@ -171,16 +172,23 @@ class Stack(nn.Module):
         suffix = self._suffix(layer, direction)
         for name, shape in found.items():
             self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, **factory)))
-        self._names.append(tuple((name, name + suffix) for name in found))
+        self._names.append(tuple((name, name + suffix, shape) for name, shape in found.items()))
 
     def _suffix(self, layer: int, direction: int) -> str:
         return f"_l{layer}" + ("_reverse" if direction else "")
 
     def _named(self, layer: int, direction: int) -> dict[str, Tensor]:
         found = {}
-        for name, full in self._names[layer * self.directions + direction]:
+        for name, full, shape in self._names[layer * self.directions + direction]:
             own = self._parameters.get(full)  # found faster there than as an attribute
-            found[name] = getattr(self, full) if own is None else own
+            value = found[name] = getattr(self, full) if own is None else own
+            if value is not None and value.shape != shape:  # C would read beyond it
+                raise ShapeError(
+                    f"the parameter {full}",
+                    expected=f"shape {shape}",
+                    got=tuple(value.shape),
+                    fix="Give it the shape that the layer made it with.",
+                )
         return found
 
     def reset_parameters(self) -> None:

@@ -53,6 +53,7 @@ class _TorchLike(Stack):
             ShapeError: the input or hx does not fit.
         """
         if isinstance(input, PackedSequence):
+            checked_input(input.data, self.input_size, "N, I", next(self.parameters(), None))
             padded, lengths = pad_packed_sequence(input)
             output, final = self._call(padded, hx, lengths)
             return _packed(output, lengths, input), final
