@@ -164,6 +164,7 @@ class Bound:
             *(
                 value.view(-1)
                 for name, value in self.held.items()
+                # Neither first states, which C copies, nor records, nor rows that it copies.
                 if name[:2] not in ("i_", "o_") and value.is_contiguous()
             ),
         ]
@@ -189,7 +190,7 @@ class Bound:
 
     def read(self, below: "Bound") -> None:
         """Take another call's output as the input."""
-        self.struct.x = below.output.data_ptr()
+        self.struct.x = below.output.data_ptr()  # which `below` holds
         self.struct.ldx = below.of_output[1]
 
     def start(self, name: str, value: Tensor) -> None:

@@ -2,7 +2,7 @@
 memory.
 
 What Python and PyTorch do around a small network's arithmetic takes as long as a tenth of it, and
-C evicts their code and data from the caches. Calls in a loop differ in nothing but what x holds:
+C evicts their code and data from the caches. Calls in a loop differ in what x and states hold:
 sizes, where the weights lie and where each buffer lies in a call's memory are looked up once.
 """
 
@@ -34,7 +34,7 @@ class Ready(NamedTuple):
 
     Args:
         layers: bound.
-        derived: the same for who derives them, `None` where nobody does; they hold nothing.
+        derived: the same for who derives them, `None` where nobody does; they keep no memory.
         results: not computed yet.
         kept: what a backward pass reads, and first states whose gradient is wanted: C has copied
             them, but a derivative of that gradient, which is an error, shall find its way.
@@ -105,7 +105,7 @@ class CachedCall:
         Args:
             tensors: x, (B, T, I) or (T, B, I), those that are known, and first states where the
                 call gives them, each (L, B, width).
-            wants: known.
+            wants: of which of them the gradient is wanted; asked of first states alone.
         """
         x, found = tensors[0], self.found
         firsts = [v for v in tensors[len(self.tensors) :] if v is not None]

@@ -244,6 +244,7 @@ class _NewCall:
             for bound in self.layers:
                 kept += [v for v in bound.own() if _memory(v) not in known]
             rest = zip(tensors, read, wants, strict=True)
+            # C has copied these; a derivative of their gradient shall find its way to them.
             kept += [v for v, r, w in rest if v is not None and r is None and w]
         return Ready(self.layers, self.derived, results(self.layers[-1], finals), kept)
 
@@ -282,12 +283,13 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads):
         kept = ctx.saved_tensors  # raises where one of them was changed in place since
-        layers, _held = ctx.saved.found(ctx.layers, kept)
+        layers, held = ctx.saved.found(ctx.layers, kept)
         mapped = any(map(is_mapped, grads))
         if mapped and torch.is_grad_enabled():
             raise second_derivative_error()  # `_Once` would be lost in the map
         with torch.no_grad():
             found = _derived(layers, grads, ctx.watch, mapped=mapped, **ctx.how)
+        del held  # C has read it
         if not torch.is_grad_enabled():
             return None, *found
         # Whoever looks for a derivative of the gradient, with respect to whatever, comes by here.

@@ -1,6 +1,6 @@
 """The passes in order, each printable: a cell comes in, what a pass made of it goes out as text.
 
-This is the engine's table of contents; nothing runs through here.
+For `unrolled cells show --stage`; nothing runs through here.
 """
 
 from collections.abc import Callable
